@@ -1,0 +1,1 @@
+"""The embedded stack: Kafka, PostgreSQL, Caddy and every service on one machine."""

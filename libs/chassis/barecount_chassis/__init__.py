@@ -1,0 +1,1 @@
+"""The frame of a service: settings, identity, permission, problems, telemetry, health, ASGI."""

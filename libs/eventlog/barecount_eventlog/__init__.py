@@ -1,0 +1,1 @@
+"""Kafka: one fenced writer a partition, restore, read, publish."""

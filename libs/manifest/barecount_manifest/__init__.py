@@ -1,0 +1,1 @@
+"""Pure: parse, validate, merge, diff, effective manifest."""

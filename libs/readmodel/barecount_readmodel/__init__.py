@@ -1,0 +1,1 @@
+"""PostgreSQL: exactly-once projector, consistency tokens."""

@@ -1,0 +1,1 @@
+"""Pure: canonical JSON, Merkle tree, tiles, signed notes, proofs."""

@@ -1,0 +1,1 @@
+"""Admits every command: pipelines, contracts, requests, decisions, refusals."""

@@ -1,0 +1,1 @@
+"""The ledger: one record for everything that happened, proven."""

@@ -1,0 +1,1 @@
+"""Runs: admission, queue, leases, attempts, tickets, results."""

@@ -1,0 +1,1 @@
+"""OpenLineage events and the graph over them."""

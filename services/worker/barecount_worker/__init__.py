@@ -1,0 +1,1 @@
+"""Executes tasks: DuckDB in a cage, Delta Lake behind a fence."""
