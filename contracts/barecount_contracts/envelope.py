@@ -1,0 +1,133 @@
+"""The one form of a record's value on every topic: an envelope around a payload, as compact UTF-8 JSON.
+
+Kafka headers carry what must be readable without parsing: `type`, `content-type`, `traceparent` and, on an owner's own events,
+`inbox-offset`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID, uuid5
+
+import rfc8785
+from pydantic import Field, ValidationError
+
+from .message import Message, Part, payload_class
+
+COMMAND_NAMESPACE: Final = UUID("6f1c1c1e-6a5b-5a43-9a0d-2f1f8b1d7c10")
+EVENT_NAMESPACE: Final = UUID("b1f4a1b2-35cb-5d7e-8a7f-5a9e6c3f2d11")
+PLATFORM: Final = "platform"  # the tenant of what belongs to no tenant
+
+Role = Literal["developer", "operator", "governance", "tenant_admin", "auditor", "service"]
+
+
+class Position(Part):
+    """One record's place in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Cause(Position):
+    """The inbox record that an event answers: the `index`-th of `count` events of that offset. Index 0 is the offset's outcome."""
+
+    index: int = 0
+    count: int = 1
+    command_id: UUID | None = None
+    command_type: str | None = None
+    command_digest: str | None = None
+    source: Position | None = Field(default=None, description="What the command was derived from, when a policy appended it")
+
+
+class Assertion(Part):
+    """Who asks, asserted by a service over the command's digest with its Ed25519 key. No bearer token ever enters a log."""
+
+    issuer: str = Field(description="The service that checked the caller and signs")
+    principal: str = Field(description="Pseudonymous id of the caller")
+    tenant: str
+    roles: tuple[Role, ...]
+    signature: str = Field(description="Ed25519 over the canonical JSON of this assertion without signature, plus `digest`; base64url")
+
+
+class Envelope(Part):
+    """A record's value."""
+
+    id: UUID = Field(description="Command: UUIDv5(tenant, principal, Idempotency-Key). Event: UUIDv5 of its cause and index")
+    type: str
+    version: int = 1
+    tenant: str
+    time: datetime = Field(description="UTC. Event: broker time of its cause. Command: the sender's clock, which decides nothing")
+    correlation: UUID = Field(description="The id of the command with which this chain began")
+    principal: str | None = None
+    cause: Cause | None = Field(default=None, description="Events: the inbox record that they answer")
+    source: Position | None = Field(default=None, description="Commands of a policy: the record from which they were derived")
+    assertion: Assertion | None = None
+    data: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json(exclude_none=True).encode()
+
+    def payload(self) -> Message:
+        """The typed payload.
+
+        Raises: EnvelopeError with code `unknown-type` or `invalid-payload`.
+        """
+        cls = payload_class(self.type, self.version)
+        if cls is None:
+            raise EnvelopeError("unknown-type", f"{self.type}.v{self.version} is not a type of this release")
+        try:
+            return cls.model_validate(self.data)
+        except ValidationError as error:
+            raise EnvelopeError("invalid-payload", _explain(self.type, error)) from error
+
+
+class EnvelopeError(ValueError):
+    """A record that cannot be read. `code` is a problem code of contracts/problems.yaml; `detail` is for people."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+
+
+def parse(value: bytes | None) -> Envelope:
+    """Reads a record's value.
+
+    Raises: EnvelopeError with code `malformed-record`.
+    """
+    if not value:
+        raise EnvelopeError("malformed-record", "the record has no value; a command is one JSON object")
+    try:
+        return Envelope.model_validate_json(value)
+    except ValidationError as error:
+        raise EnvelopeError("malformed-record", _explain("the record", error)) from error
+
+
+def command_id(tenant: str, principal: str, idempotency_key: str) -> UUID:
+    """The id of a command: the same caller and key always give the same id."""
+    return uuid5(COMMAND_NAMESPACE, "\x1f".join((tenant, principal, idempotency_key)))
+
+
+def event_id(topic: str, partition: int, offset: int, index: int) -> UUID:
+    """The id of the `index`-th event that answers the inbox record at this position."""
+    return uuid5(EVENT_NAMESPACE, f"{topic}/{partition}/{offset}/{index}")
+
+
+def command_digest(command: Envelope) -> str:
+    """The digest that an assertion signs and that tells two bodies under one idempotency key apart (RFC 8785, SHA-256).
+
+    It covers what the caller asked (id, type, version, tenant, data) and nothing that a retry changes (time).
+    """
+    asked = command.model_dump(mode="json", include={"id", "type", "version", "tenant", "data"}, exclude_none=True)
+    return bytes_digest(rfc8785.dumps(asked))
+
+
+def bytes_digest(value: bytes) -> str:
+    return f"sha256:{hashlib.sha256(value).hexdigest()}"
+
+
+def _explain(what: str, error: ValidationError) -> str:
+    found = [f"{'.'.join(str(part) for part in e['loc']) or 'value'}: {e['msg']}" for e in error.errors()[:5]]
+    return f"{what} is not valid: " + "; ".join(found)
