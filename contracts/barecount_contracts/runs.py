@@ -423,6 +423,10 @@ class RunTask(Message):
     totals_so_far: StageMetrics = StageMetrics()
     ticket: PublishTicket | None = None
     lease_seconds: int
+    purpose: Literal["execute", "fence"] = Field(
+        default="execute",
+        description="`fence`: publish nothing; commit the empty fence `ticket.number`, and report the publication if a superseded number had won",
+    )
 
 
 @message()
