@@ -1,0 +1,27 @@
+"""Canonical JSON (RFC 8785) and the digest of a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import rfc8785
+
+from .errors import NotCanonical
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """The RFC 8785 form of a JSON value.
+
+    Raises NotCanonical for what has none: NaN, infinity, integers beyond 2^53-1, lone surrogates, non-JSON types.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise NotCanonical(f"has no canonical JSON form: {error}; carry large or special numbers as strings") from error
+
+
+def digest(manifest: Mapping[str, Any]) -> str:
+    """`sha256:<hex>` over the RFC 8785 form of a manifest's document, as given (not filled with defaults)."""
+    return "sha256:" + hashlib.sha256(canonical_bytes(dict(manifest))).hexdigest()
