@@ -275,7 +275,7 @@ class TaskProgressed(Message):
 
 @message(
     subject=("run", "run_id"),
-    facts=(*TASK_FACTS, "metrics.records_in", "metrics.records_out", "metrics.dead_lettered", "inputs", "outputs_digest", "checks"),
+    facts=(*TASK_FACTS, "metrics.records_in", "metrics.records_out", "metrics.dead_lettered", "inputs", "outputs", "checks"),
 )
 class TaskSucceeded(Message):
     run_id: str
@@ -425,7 +425,7 @@ class RunTask(Message):
     lease_seconds: int
     purpose: Literal["execute", "fence"] = Field(
         default="execute",
-        description="`fence`: publish nothing; commit the empty fence `ticket.number`, and report the publication if a superseded number had won",
+        description="`fence`: publish nothing, commit the empty fence `ticket.number`, and report the publication if an older number had won",
     )
 
 
