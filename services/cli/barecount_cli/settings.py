@@ -1,0 +1,45 @@
+"""The only reader of the environment: where the API is, who asks, where the embedded stack keeps its keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class CliSettings(BaseSettings):
+    """Everything can be set by `BARECOUNT_<NAME>`; flags of a command win."""
+
+    model_config = SettingsConfigDict(env_prefix="BARECOUNT_", extra="ignore")
+
+    url: str | None = Field(default=None, description="Address of the API; otherwise that of the stack in the data folder")
+    token: str | None = Field(default=None, description="Bearer token; otherwise one of the embedded issuer for `tenant` and `role`")
+    tenant: str = "acme"
+    role: str = "tenant_admin"
+    user: str = Field(default="cli", description="Who the embedded issuer's token names")
+    http_port: int = 8400
+    data_dir: Path = Path(".barecount")
+    state_dir: Path = Field(default_factory=lambda: Path.home() / ".local" / "state" / "barecount", description="Pinned checkpoints")
+
+    @property
+    def keys(self) -> Path:
+        return self.data_dir / "keys"
+
+    @property
+    def address(self) -> str:
+        """The API's base address, without a trailing slash."""
+        if self.url:
+            return self.url.rstrip("/")
+        port = self.stack().get("http_port", self.http_port)
+        return f"http://127.0.0.1:{port}"
+
+    def stack(self) -> dict[str, Any]:
+        """What `barecount up` wrote about the running stack; empty when there is none."""
+        try:
+            found = json.loads((self.data_dir / "stack.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
