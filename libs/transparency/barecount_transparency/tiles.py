@@ -134,7 +134,7 @@ def decode_bundle(data: bytes, width: int | None = None) -> list[bytes]:
     while at < len(data):
         start = at + 2
         end = start + int.from_bytes(data[at:start], "big")
-        if start > len(data) or end > len(data):
+        if end > len(data):
             raise TileError(f"the bundle ends inside entry {len(entries)}: fetch it again")
         entries.append(data[start:end])
         at = end

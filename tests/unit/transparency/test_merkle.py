@@ -169,6 +169,16 @@ def test_a_proof_longer_shorter_or_out_of_order_fails(tree: Tree) -> None:
             verify_consistency(37, 299, tree.root_at(37), root, wrong)
 
 
+def test_a_true_proof_does_not_pass_for_a_size_of_another_depth(tree: Tree) -> None:
+    # leaf 0 and sizes 2^k: hashes and root are all true, only the claimed size is not
+    for true, claimed in ((2, 4), (4, 2), (8, 64), (64, 8), (1, 2), (2, 1)):
+        with pytest.raises(InclusionFailed, match="fewer" if claimed > true else "more"):
+            verify_inclusion(tree.leaf(0), 0, claimed, tree.inclusion_proof(0, true), tree.root_at(true))
+    for true, claimed in ((4, 8), (8, 4), (8, 64), (64, 8)):
+        with pytest.raises(ConsistencyFailed, match="too few" if claimed > true else "too many"):
+            verify_consistency(2, claimed, tree.root_at(2), tree.root_at(true), tree.consistency_proof(2, true))
+
+
 def test_a_proof_for_another_index_or_an_impossible_one_fails(tree: Tree) -> None:
     root, leaf, proof = tree.root_at(100), tree.leaf(40), tree.inclusion_proof(40, 100)
     for index in [*range(-2, 40), *range(41, 103)]:

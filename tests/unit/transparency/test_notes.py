@@ -1,5 +1,7 @@
 """Signed notes, checkpoints and keys: the C2SP specifications' own examples open, and nothing near them does."""
 
+import base64
+
 import pytest
 from barecount_transparency import (
     EMPTY_ROOT,
@@ -68,6 +70,14 @@ ROOT = bytes(range(32))
 def test_a_vkey_that_is_not_exactly_one_is_refused(vkey: str) -> None:
     with pytest.raises(KeyFormatError):
         VerifyingKey.parse(vkey)
+
+
+@pytest.mark.parametrize("kind", [0x00, 0x02, 0x04, 0x06, 0xFF])
+def test_a_vkey_of_another_signature_type_is_refused_even_with_an_ed25519_id(kind: int) -> None:
+    key = LOG.verifying_key
+    material = base64.b64encode(bytes([kind]) + key.public_key).decode()
+    with pytest.raises(KeyFormatError, match=f"signature type {kind:#04x}"):
+        VerifyingKey.parse(f"{key.name}+{key.key_id.hex()}+{material}")
 
 
 def test_a_key_of_another_kind_is_refused() -> None:
