@@ -39,6 +39,7 @@ class EvidenceRecord(Part):
     trace_id: str | None = None
     source: Position
     cause: Position | None = None
+    origin: Position | None = Field(default=None, description="The log record that the cause was derived from, when a policy appended it")
     command_id: UUID | None = None
     correlation: UUID
 
