@@ -1,1 +1,64 @@
-"""The frame of a service: settings, identity, permission, problems, telemetry, health, ASGI."""
+"""The frame of a service: settings, identity, permission, problems, telemetry, health, readers, ASGI.
+
+Errors: `Problem` (an answer over HTTP), `SettingsError` (the environment), `ReaderError` (a reader cannot start or go on) and
+`PermanentError` (a policy's own word about a record). Nothing else is raised on purpose.
+"""
+
+from . import telemetry
+from .asgi import create_app, openapi
+from .bus import Appends, CommandBus, Submitted
+from .calls import streams
+from .health import Health
+from .identity import Caller, Identity, JwksKeys, PemKey, issue_token, pseudonym
+from .keyring import Keyring, Refusal, create_keypair, service_principal
+from .permission import Permission, require, route_permissions, routes_without_permission
+from .preferences import ConsistencyToken, IdempotencyKey, PreferWait, prefer_wait
+from .problems import Problem
+from .reader import PermanentError, Policy
+from .record import Record
+from .scope import Call, current_call
+from .serve import serve
+from .settings import Settings, SettingsError
+from .tail import ReaderError, Tail, require_topics, tail_partition
+
+__all__ = [
+    "Appends",
+    "Call",
+    "Caller",
+    "CommandBus",
+    "ConsistencyToken",
+    "Health",
+    "IdempotencyKey",
+    "Identity",
+    "JwksKeys",
+    "Keyring",
+    "PemKey",
+    "PermanentError",
+    "Permission",
+    "Policy",
+    "PreferWait",
+    "Problem",
+    "ReaderError",
+    "Record",
+    "Refusal",
+    "Settings",
+    "SettingsError",
+    "Submitted",
+    "Tail",
+    "create_app",
+    "create_keypair",
+    "current_call",
+    "issue_token",
+    "openapi",
+    "prefer_wait",
+    "pseudonym",
+    "require",
+    "require_topics",
+    "route_permissions",
+    "routes_without_permission",
+    "serve",
+    "service_principal",
+    "streams",
+    "tail_partition",
+    "telemetry",
+]

@@ -1,0 +1,258 @@
+"""No answer without its record (DESIGN §2.6): every call, allowed or denied, read or write, is in api.calls before it is answered.
+
+A pure ASGI middleware. It authenticates (no route is reached without a caller), holds the answer back until the broker has
+acknowledged the ApiCalled record, and answers `evidence-unavailable` instead when that takes longer than 500 ms. A route that
+streams marks its call (`streams`): then its opening is recorded before the first byte and its end afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Final, Literal
+from uuid import UUID, uuid4
+
+from barecount_contracts import PLATFORM, Envelope, Position, bytes_digest
+from barecount_contracts.records import ApiCalled
+from opentelemetry import context as otel_context
+from opentelemetry.trace import SpanKind
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from . import telemetry
+from .bus import Appends
+from .floods import Floods
+from .identity import Identity
+from .problems import Problem
+from .scope import ANONYMOUS, Call, begin, call_of
+
+TOPIC: Final = "api.calls"
+DEADLINE_SECONDS: Final = 0.5
+MAX_BODY: Final = 1_048_576
+EXEMPT: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/openapi.json"})
+SECRET_QUERY: Final = frozenset({"token", "access_token", "id_token", "signature", "password", "secret", "key"})
+
+
+def streams(request: Request) -> None:
+    """Marks the call as one whose answer is streamed: opening and end are recorded, the bytes between are not held back."""
+    call = call_of(request.scope)
+    if call is not None:
+        call.streaming = True
+
+
+class RecordedCalls:
+    """The middleware. `deadline` is in seconds; `floods` counts unauthenticated calls per source."""
+
+    def __init__(
+        self, app: ASGIApp, *, service: str, identity: Identity, appender: Appends, floods: Floods, deadline: float = DEADLINE_SECONDS
+    ) -> None:
+        self._app, self._service, self._identity, self._appender = app, service, identity, appender
+        self._floods, self._deadline = floods, deadline
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # no route of this release takes one, and nothing is answered unrecorded
+            await send({"type": "websocket.close", "code": 1008, "reason": "not offered"})
+        elif scope["type"] != "http" or scope["path"] in EXEMPT:
+            await self._app(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(request_id=uuid4(), received=datetime.now(UTC), started=perf_counter())
+        begin(scope, call)
+        carried = {name: value.encode("latin-1") for name, value in Headers(scope=scope).items() if name in ("traceparent", "tracestate")}
+        token = otel_context.attach(telemetry.extract(carried))
+        try:
+            with telemetry.tracer().start_as_current_span(telemetry.SPAN_HTTP, kind=SpanKind.SERVER) as span:
+                answer = _Answer(call, send, lambda status: self._record(scope, call, status, "opened"))
+                await self._run(scope, receive, answer, call)
+                span.set_attribute("http.request.method", scope["method"])
+                span.set_attribute("http.route", _route(scope))
+                span.set_attribute("http.response.status_code", answer.status)
+                await self._release(scope, call, answer)
+        finally:
+            otel_context.detach(token)
+
+    async def _run(self, scope: Scope, receive: Receive, answer: _Answer, call: Call) -> None:
+        """Runs the route. Whatever it raises becomes a problem document in `answer`."""
+        try:
+            call.caller = await self._identity.verify(Headers(scope=scope).get("authorization"))
+            body = await _read(scope, receive)
+            call.request_digest = bytes_digest(body) if body else None
+            await self._app(scope, _replay(body, receive), answer)
+            if not answer.finished and not answer.passed:
+                raise RuntimeError("the route ended without a whole answer")
+        except Exception as error:
+            if answer.passed:
+                # part of a stream is out: the connection is cut, which is how HTTP says so; the end is recorded below
+                telemetry.logger().exception(telemetry.CALL_FAILED, request_id=str(call.request_id))
+                answer.broken = error
+                return
+            await answer.replace(self._as_problem(error, call), scope, receive)
+
+    def _as_problem(self, error: Exception, call: Call) -> Problem:
+        if isinstance(error, Problem):
+            return error
+        telemetry.logger().exception(telemetry.CALL_FAILED, request_id=str(call.request_id))
+        return Problem("internal-error", "the service could not answer; its log has the cause under this trace id")
+
+    async def _release(self, scope: Scope, call: Call, answer: _Answer) -> None:
+        phase: Literal["answered", "closed"] = "closed" if answer.passed else "answered"
+        counted = call.caller is None and not self._floods.admit(_source(scope))
+        missing = None if counted else await self._record(scope, call, answer.status, phase)
+        if missing is not None and answer.passed:
+            telemetry.logger().error(telemetry.CALL_CLOSE_UNRECORDED, request_id=str(call.request_id))
+        elif missing is not None:
+            await answer.replace(missing, scope, None)
+        method, route = scope["method"], _route(scope)
+        telemetry.HTTP_CALLS.labels(method, route, str(answer.status)).inc()
+        telemetry.HTTP_SECONDS.labels(method, route).observe(perf_counter() - call.started)
+        if answer.broken is not None:
+            raise answer.broken
+        await answer.flush()
+
+    async def _record(self, scope: Scope, call: Call, status: int, phase: Literal["answered", "opened", "closed"]) -> Problem | None:
+        """Appends the call's record. None when it is acknowledged, else the problem to answer with."""
+        payload = ApiCalled(
+            request_id=str(call.request_id),
+            service=self._service,
+            method=scope["method"],
+            route=_route(scope),
+            path=scope["path"][:1024],
+            status=status,
+            action=call.action,
+            problem_code=call.problem_code,
+            command_id=call.command_id,
+            request_digest=call.request_digest,
+            query={name[:100]: "***" if name.lower() in SECRET_QUERY else value[:200] for name, value in _query(scope).items()},
+            duration_ms=round((perf_counter() - call.started) * 1000),
+            received=call.received,
+            phase=phase,
+        )
+        # opening and end of one stream are two records
+        identity = call.request_id if phase != "closed" else uuid4()
+        tenant, principal = (call.caller.tenant, call.caller.principal) if call.caller else (PLATFORM, ANONYMOUS)
+        return await self._acknowledged(envelope_of(payload, identity, tenant, principal, call.correlation, call.received))
+
+    async def _acknowledged(self, envelope: Envelope) -> Problem | None:
+        append = asyncio.ensure_future(self._appender.append(TOPIC, envelope.tenant, envelope))
+        with telemetry.EVIDENCE_SECONDS.time():
+            # not wait_for: that would wait on for an append that does not let itself be cancelled
+            done, _ = await asyncio.wait({append}, timeout=self._deadline)
+        if done and append.exception() is None:
+            return None
+        append.cancel()
+        append.add_done_callback(_silence)
+        telemetry.EVIDENCE_MISSING.inc()
+        why = repr(append.exception()) if done and not append.cancelled() else f"no acknowledgement in {self._deadline:g} s"
+        telemetry.logger().error(telemetry.CALL_UNRECORDED, request_id=str(envelope.id), why=why)
+        return Problem("evidence-unavailable", "the record of this call was not acknowledged, so its answer is withheld")
+
+
+class _Answer:
+    """Takes an app's answer as ASGI `send`: held until `flush`, or passed on once the opening of a stream is recorded."""
+
+    def __init__(self, call: Call, send: Send, opened: Callable[[int], Awaitable[Problem | None]]) -> None:
+        self._call, self._send, self._opened = call, send, opened
+        self._held: list[Message] = []
+        self.status, self.finished, self.passed = 500, False, False
+        self.broken: Exception | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(raw=message.setdefault("headers", []))["X-Request-Id"] = str(self._call.request_id)
+            if self._call.streaming and self.status < 400:
+                problem = await self._opened(self.status)
+                if problem is not None:
+                    raise problem
+                self.passed = True
+        self.finished = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if self.passed:
+            await self._send(message)
+        else:
+            self._held.append(message)
+
+    async def replace(self, problem: Problem, scope: Scope, receive: Receive | None) -> None:
+        """Drops what is held and holds a problem document instead."""
+        self._held.clear()
+        self._call.streaming, self._call.problem_code = False, problem.code
+        await problem.response(self._call.request_id)(scope, receive or _nothing, self)
+
+    async def flush(self) -> None:
+        for message in self._held:
+            await self._send(message)
+        self._held.clear()
+
+
+def envelope_of(payload: ApiCalled, identity: UUID, tenant: str, principal: str, correlation: UUID, time: datetime) -> Envelope:
+    return Envelope(
+        id=identity,
+        type=payload.TYPE,
+        version=payload.VERSION,
+        tenant=tenant,
+        principal=principal,
+        time=time,
+        correlation=correlation,
+        data=payload.to_data(),
+    )
+
+
+async def _read(scope: Scope, receive: Receive) -> bytes:
+    """The whole request body. Raises: Problem `payload-too-large`."""
+    said = Headers(scope=scope).get("content-length", "")
+    too_large = Problem("payload-too-large", f"the request body is larger than {MAX_BODY} bytes")
+    if said.isdigit() and int(said) > MAX_BODY:
+        raise too_large
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY:
+            raise too_large
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def _silence(append: asyncio.Future[Position]) -> None:
+    with contextlib.suppress(BaseException):
+        append.exception()
+
+
+def _route(scope: Scope) -> str:
+    found = getattr(scope.get("route"), "path", None)
+    return found if isinstance(found, str) else "unknown"
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    return dict(list(QueryParams(scope.get("query_string", b"")).items())[:50])
+
+
+def _source(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"

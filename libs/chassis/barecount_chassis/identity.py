@@ -1,0 +1,199 @@
+"""Who calls: a bearer token (JWT, RFC 7519) becomes a Caller. The local issuer and an OIDC issuer take the same path."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import jwt
+from barecount_contracts.rules import permissions
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from .problems import Problem, unauthenticated
+from .settings import Settings, SettingsError
+
+LEEWAY: Final = timedelta(seconds=10)
+LONGEST_TOKEN: Final = 16_384
+# what a public key can verify; a symmetric algorithm or `none` never enters this list (RFC 8725 §3.1)
+ASYMMETRIC: Final = ("EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated caller. `principal` is the pseudonym that logs and evidence carry; `subject` is never logged."""
+
+    principal: str
+    tenant: str
+    roles: frozenset[str]
+    subject: str
+
+    def may(self, action: str) -> bool:
+        return any(permissions().allowed(role, action) for role in self.roles)
+
+    def __repr__(self) -> str:
+        return f"Caller(principal={self.principal!r}, tenant={self.tenant!r}, roles={sorted(self.roles)})"
+
+
+class KeySource(Protocol):
+    """Finds the key that must have signed a token."""
+
+    async def key_for(self, token: str) -> tuple[Any, list[str]]:
+        """(key, algorithms allowed with it). Raises: jwt.PyJWTError when there is none."""
+        ...
+
+    def check(self) -> None:
+        """Reads what can be read at start. Raises: SettingsError."""
+        ...
+
+
+class Identity:
+    """Verifies bearer tokens of one issuer for one audience."""
+
+    def __init__(self, keys: KeySource, *, issuer: str, audience: str, tenant_claim: str = "tenant", roles_claim: str = "roles") -> None:
+        self._keys, self._issuer, self._audience = keys, issuer, audience
+        self._tenant_claim, self._roles_claim = tenant_claim, roles_claim
+
+    @classmethod
+    def of(cls, settings: Settings) -> Identity:
+        """The issuer that the settings name. Keys are read when the first token arrives, so that this works offline."""
+        keys = JwksKeys(settings.jwks_url) if settings.jwks_url else PemKey(settings.keys / "issuer.public.pem")
+        claims = {"tenant_claim": settings.tenant_claim, "roles_claim": settings.roles_claim}
+        return cls(keys, issuer=settings.issuer, audience=settings.audience, **claims)
+
+    def check(self) -> None:
+        """At start: a missing local key is told then, not at the first call. Raises: SettingsError."""
+        self._keys.check()
+
+    async def verify(self, authorization: str | None) -> Caller:
+        """The caller behind an `Authorization` header's value.
+
+        Raises: Problem `unauthenticated`, or `service-unavailable` when the issuer's keys cannot be read.
+        """
+        scheme, _, token = (authorization or "").strip().partition(" ")
+        token = token.strip()
+        if not authorization:
+            raise unauthenticated("the call carries no Authorization header")
+        if scheme.lower() != "bearer" or not token:
+            raise unauthenticated("the Authorization header is not `Bearer <token>`", error="invalid_request")
+        if len(token) > LONGEST_TOKEN:
+            raise unauthenticated("the token is longer than any that is issued here", error="invalid_token")
+        try:
+            key, algorithms = await self._keys.key_for(token)
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=algorithms,
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=LEEWAY,
+                options={"require": ["exp", "iss", "aud", "sub", self._tenant_claim, self._roles_claim]},
+            )
+        except jwt.PyJWKClientConnectionError as error:
+            raise Problem("service-unavailable", "the token issuer's keys cannot be read") from error
+        except jwt.PyJWTError as error:
+            raise unauthenticated(self._explain(error), error="invalid_token") from error
+        return self._caller(claims)
+
+    def _caller(self, claims: dict[str, Any]) -> Caller:
+        subject, tenant, roles = claims["sub"], claims[self._tenant_claim], claims[self._roles_claim]
+        if not isinstance(subject, str) or not subject:
+            raise unauthenticated("the token's `sub` is empty", error="invalid_token")
+        if not isinstance(tenant, str) or not TENANT.fullmatch(tenant):
+            raise unauthenticated(f"the token's `{self._tenant_claim}` is not a tenant's name", error="invalid_token")
+        if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+            raise unauthenticated(f"the token's `{self._roles_claim}` is not a list of roles", error="invalid_token")
+        # an issuer may know roles of other systems; `service` is nobody's to claim by token
+        known = frozenset(roles) & (permissions().roles.keys() - {"service"})
+        return Caller(pseudonym(self._issuer, subject), tenant, known, subject)
+
+    def _explain(self, error: jwt.PyJWTError) -> str:
+        match error:
+            case jwt.ExpiredSignatureError():
+                return "the token has expired"
+            case jwt.ImmatureSignatureError():
+                return "the token is not valid yet"
+            case jwt.InvalidAudienceError():
+                return f"the token is not for the audience {self._audience!r}"
+            case jwt.InvalidIssuerError():
+                return f"the token is not of the issuer {self._issuer!r}"
+            case jwt.MissingRequiredClaimError():
+                return f"the token has no claim {error.claim!r}"
+            case jwt.InvalidAlgorithmError():
+                return "the token's algorithm is not the issuer's"
+            case jwt.InvalidSignatureError() | jwt.PyJWKClientError():
+                return "the token is not signed by the issuer"
+            case _:
+                return "the token is malformed"
+
+
+class PemKey:
+    """The local issuer's public key, from a PEM file (Ed25519)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._key: Any = None
+
+    def check(self) -> None:
+        if self._key is None:
+            try:
+                self._key = load_pem_public_key(self._path.read_bytes())
+            except (OSError, ValueError) as error:
+                raise SettingsError(f"{self._path} is not a readable public key: BARECOUNT_KEYS_DIR must hold the issuer's") from error
+
+    async def key_for(self, token: str) -> tuple[Any, list[str]]:
+        self.check()
+        return self._key, ["EdDSA"]
+
+
+class JwksKeys:
+    """An OIDC issuer's keys. They are cached 5 minutes; an unknown key id asks again at most every 30 seconds."""
+
+    def __init__(self, url: str) -> None:
+        self._client = jwt.PyJWKClient(url, lifespan=300, timeout=5, cooldown_duration=30)
+
+    def check(self) -> None:
+        """Nothing: an issuer that is away must not keep a service from starting."""
+
+    async def key_for(self, token: str) -> tuple[Any, list[str]]:
+        # the client may fetch over the network, so it runs in a thread
+        key = await asyncio.to_thread(self._client.get_signing_key_from_jwt, token)
+        return key, [name for name in ASYMMETRIC if name == key.algorithm_name]
+
+
+def pseudonym(issuer: str, subject: str) -> str:
+    """The principal that stands for a subject in logs and evidence: user:<16 hex of SHA-256(issuer | subject)>."""
+    return "user:" + hashlib.sha256(f"{issuer}|{subject}".encode()).hexdigest()[:16]
+
+
+def issue_token(
+    private_pem: bytes,
+    *,
+    subject: str,
+    tenant: str,
+    roles: Iterable[str],
+    ttl: timedelta,
+    issuer: str = "barecount-local",
+    audience: str = "barecount",
+) -> str:
+    """A token of the local issuer.
+
+    Raises: ValueError for a role that permissions.yaml does not have, or a key that is not Ed25519.
+    """
+    wanted = sorted(set(roles))
+    known = permissions().roles.keys() - {"service"}
+    if not wanted or set(wanted) - known:
+        raise ValueError(f"{wanted} are not all roles; choose from {sorted(known)}")
+    key = load_pem_private_key(private_pem, None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError("the issuer's key is not an Ed25519 key")
+    now = datetime.now(UTC)
+    claims = {"iss": issuer, "aud": audience, "sub": subject, "tenant": tenant, "roles": wanted, "iat": now, "exp": now + ttl}
+    return jwt.encode(claims, key, algorithm="EdDSA")

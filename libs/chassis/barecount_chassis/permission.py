@@ -1,0 +1,73 @@
+"""Which permission a route asks for. Every route has exactly one; a test, and create_app itself, walk them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from barecount_contracts.rules import permissions
+from fastapi import Depends, FastAPI, Request, Security
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from .identity import Caller
+from .problems import Problem, unauthenticated
+from .scope import call_of
+
+# only for the documentation of /openapi.json: calls.py has verified the token before any route runs
+_BEARER: Final = HTTPBearer(auto_error=False, bearerFormat="JWT", description="`barecount token` issues one locally")
+
+
+class Permission:
+    """The dependency behind `require`."""
+
+    def __init__(self, action: str) -> None:
+        if action not in permissions().actions:
+            raise ValueError(f"contracts/permissions.yaml has no action {action!r}")
+        self.action = action
+
+    async def __call__(self, request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None) -> Caller:
+        call = call_of(request.scope)
+        if call is None or call.caller is None:
+            raise unauthenticated("the call carries no verified token")
+        call.action = self.action
+        if not call.caller.may(self.action):
+            roles = ", ".join(sorted(call.caller.roles)) or "none"
+            raise Problem("forbidden", f"this needs the permission {self.action}; your roles are: {roles}")
+        return call.caller
+
+
+def require(action: str) -> Any:
+    """`caller: Annotated[Caller, require("runs:read")]`: the caller, if their role has the action.
+
+    Raises, in a call: Problem `forbidden`. At import: ValueError when permissions.yaml has no such action.
+    """
+    return Depends(Permission(action))
+
+
+def routes_without_permission(app: FastAPI) -> list[str]:
+    """`METHOD path` of every route that asks for no permission, health, metrics and openapi aside."""
+    from .calls import EXEMPT
+
+    return sorted(route for route, action in route_permissions(app).items() if action is None and route.split(" ", 1)[1] not in EXEMPT)
+
+
+def route_permissions(app: FastAPI) -> dict[str, str | None]:
+    """`METHOD path` -> action, for every route of the app."""
+    found: dict[str, str | None] = {}
+    for route in iter_route_contexts(app.routes):
+        dependant = getattr(route, "dependant", None)
+        action = _action(dependant) if isinstance(dependant, Dependant) else None
+        for method in sorted((route.methods or {"*"}) - {"HEAD"}):
+            found[f"{method} {route.path}"] = action
+    return found
+
+
+def _action(dependant: Dependant) -> str | None:
+    for one in dependant.dependencies:
+        if isinstance(one.call, Permission):
+            return one.call.action
+        nested = _action(one)
+        if nested is not None:
+            return nested
+    return None

@@ -1,0 +1,145 @@
+"""Every refusal over HTTP is one document (RFC 9457, application/problem+json) of a type that contracts/problems.yaml lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from barecount_contracts.rules import problem_type
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from . import telemetry
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPES: Final = "https://barecount.io/problems/"
+
+SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "Problem",
+    "required": ["type", "title", "status", "detail", "instance", "code", "remedy"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What happened, to which thing"},
+        "instance": {"type": "string", "description": "urn:uuid of this call, as in its api.calls record"},
+        "code": {"type": "string", "description": "A row of contracts/problems.yaml"},
+        "remedy": {"type": "string", "description": "What to do now"},
+        "trace_id": {"type": "string"},
+        "errors": {"type": "array", "items": {"type": "object"}},
+        "extra": {"type": "object"},
+    },
+}
+
+
+class Problem(Exception):
+    """A refusal: a code of contracts/problems.yaml, what happened to which thing, and members that a program may want.
+
+    Raises: KeyError when problems.yaml has no such code; add a row there first.
+    """
+
+    def __init__(self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.type = problem_type(code)
+        self.code, self.detail, self.headers, self.members = code, detail, dict(headers or {}), members
+        if self.status == 503:
+            self.headers.setdefault("Retry-After", "1")
+
+    @property
+    def status(self) -> int:
+        return self.type.status
+
+    def document(self, request_id: UUID | None = None) -> dict[str, Any]:
+        """The RFC 9457 members; extension members never replace a standard one."""
+        standard = {
+            "type": TYPES + self.code,
+            "title": self.type.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": f"urn:uuid:{request_id}" if request_id else "about:blank",
+            "code": self.code,
+            "remedy": self.type.remedy,
+        }
+        trace = telemetry.trace_id()
+        if trace:
+            standard["trace_id"] = trace
+        return {**{name: value for name, value in self.members.items() if value is not None}, **standard}
+
+    def response(self, request_id: UUID | None = None) -> JSONResponse:
+        return JSONResponse(self.document(request_id), status_code=self.status, media_type=MEDIA_TYPE, headers=self.headers)
+
+
+def unauthenticated(detail: str, *, error: str | None = None) -> Problem:
+    """A 401 with its challenge (RFC 6750 §3)."""
+    challenge = 'Bearer realm="barecount"' + (f', error="{error}"' if error else "")
+    return Problem("unauthenticated", detail, headers={"WWW-Authenticate": challenge})
+
+
+def invalid_request(error: RequestValidationError) -> Problem:
+    """A 422 that lists every error with a JSON pointer into the part of the request that it concerns."""
+    errors = [
+        {"in": str(one["loc"][0]) if one["loc"] else "body", "pointer": _pointer(one["loc"][1:]), "detail": one["msg"], "kind": one["type"]}
+        for one in error.errors()
+    ]
+    first = errors[0] if errors else {"in": "request", "pointer": "", "detail": "not valid"}
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return Problem("invalid-request", f"{first['in']} {first['pointer'] or '/'}: {first['detail']}{more}", errors=errors)
+
+
+def from_http(error: HTTPException, method: str, path: str) -> Problem:
+    """The framework's own refusals (no route, wrong method, unreadable body) as problems."""
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case 404:
+            return Problem("not-found", f"there is nothing at {path}", headers=headers)
+        case 405:
+            return Problem("method-not-allowed", f"{path} does not take {method}", headers=headers)
+        case 401:
+            return unauthenticated(str(error.detail))
+        case 403:
+            return Problem("forbidden", str(error.detail), headers=headers)
+        case 413:
+            return Problem("payload-too-large", str(error.detail), headers=headers)
+        case status if status < 500:
+            return Problem("invalid-request", str(error.detail), headers=headers)
+        case 503:
+            return Problem("service-unavailable", str(error.detail), headers=headers)
+        case _:
+            return Problem("internal-error", "the service could not answer; its log has the cause under this trace id", headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Lets the app answer every exception of a route with a problem document. Unexpected ones are calls.py's to catch."""
+
+    async def on_problem(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Problem)
+        return _answer(request, error)
+
+    async def on_validation(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return _answer(request, invalid_request(error))
+
+    async def on_http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return _answer(request, from_http(error, request.method, request.url.path))
+
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+
+
+def _answer(request: Request, problem: Problem) -> JSONResponse:
+    call = request.scope.get("state", {}).get("call")
+    if call is None:
+        return problem.response()
+    call.problem_code = problem.code
+    return problem.response(call.request_id)
+
+
+def _pointer(parts: tuple[int | str, ...]) -> str:
+    """RFC 6901."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
