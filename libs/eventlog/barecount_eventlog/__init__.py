@@ -1,1 +1,51 @@
-"""Kafka: one fenced writer a partition, restore, read, publish."""
+"""Kafka: one fenced writer a partition, restore, read, publish.
+
+Errors (one tree): EventlogError > AppendFailed, TopicMissing, LogTruncated, WriterBroken > WriterFenced, CodeFault.
+"""
+
+from .appender import Appender
+from .decider import Decider, Emit, Gate, Inbound, Refusal, TickOf
+from .deriver import Deriver, Transform
+from .errors import AppendFailed, CodeFault, EventlogError, LogTruncated, TopicMissing, WriterBroken, WriterFenced
+from .handler import Handler
+from .reader import Batch, Reader, beginning_offsets, committed_offsets, consumer_of, end_offsets, partition_count, read_all, tail
+from .record import OutRecord, Recorded, recorded
+from .settings import KafkaSettings
+from .snapshots import Snapshot, SnapshotStore
+from .writer import FencedWriter
+
+__all__ = [
+    "AppendFailed",
+    "Appender",
+    "Batch",
+    "CodeFault",
+    "Decider",
+    "Deriver",
+    "Emit",
+    "EventlogError",
+    "FencedWriter",
+    "Gate",
+    "Handler",
+    "Inbound",
+    "KafkaSettings",
+    "LogTruncated",
+    "OutRecord",
+    "Reader",
+    "Recorded",
+    "Refusal",
+    "Snapshot",
+    "SnapshotStore",
+    "TickOf",
+    "TopicMissing",
+    "Transform",
+    "WriterBroken",
+    "WriterFenced",
+    "beginning_offsets",
+    "committed_offsets",
+    "consumer_of",
+    "end_offsets",
+    "partition_count",
+    "read_all",
+    "recorded",
+    "tail",
+]

@@ -1,0 +1,161 @@
+"""What a handler remembers besides the domain: ids seen, high-water marks, the inbox position and the clock. An immutable value.
+
+Everything here is restored from the `cause` of the partition's own events; nothing else feeds it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from barecount_contracts import Cause, Envelope
+from immutables import Map
+
+BUCKETS = 8
+_SEEN = struct.Struct(">qq16s")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The first time of a command id: its inbox offset, broker time in ms and the first 16 bytes of its digest."""
+
+    offset: int
+    at: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The newest source offset whose command was decided, where that command stood in the inbox, and the ids derived from that offset.
+
+    One source record may become several commands in one inbox partition, so an equal offset is a duplicate only under a known id.
+    """
+
+    source: int
+    offset: int
+    ids: frozenset[bytes]
+
+
+MarkKey = tuple[str, int, str]  # source topic, source partition, command type: two policies may read one log at different speeds
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """inbox_next: the first inbox offset without an outcome. clock: ms since 1970, the newest broker time, never going backwards.
+
+    buckets: (index, ids) from old to new, `BUCKETS` of them cover the idempotency window; an old one is dropped whole.
+    """
+
+    window: int
+    inbox_next: int = 0
+    clock: int = 0
+    buckets: tuple[tuple[int, Map[bytes, bytes]], ...] = ()
+    marks: Map[MarkKey, Mark] = field(default_factory=Map)
+
+    @classmethod
+    def empty(cls, window: timedelta) -> Books:
+        return cls(window=max(1, int(window / timedelta(milliseconds=1))))
+
+    @property
+    def now(self) -> datetime:
+        return EPOCH + timedelta(milliseconds=self.clock)
+
+    def tell(self, timestamp: datetime) -> int:
+        """The time of a record in ms, made monotone."""
+        return max(self.clock, int((timestamp - EPOCH) / timedelta(milliseconds=1)))
+
+    def first(self, command_id: UUID, now: int) -> Seen | None:
+        """The first time of this id within the window that ends now."""
+        key = command_id.bytes
+        for _, ids in reversed(self.buckets):
+            found = ids.get(key)
+            if found is not None:
+                seen = Seen(*_SEEN.unpack(found))
+                return seen if seen.at + self.window > now else None
+        return None
+
+    def below_mark(self, command: Envelope) -> Mark | None:
+        """The mark that makes a policy's command a repetition, or None when it is news."""
+        if command.source is None:
+            return None
+        mark = self.marks.get((command.source.topic, command.source.partition, command.type))
+        if mark is None or command.source.offset > mark.source:
+            return None
+        return mark if command.source.offset < mark.source or command.id.bytes in mark.ids else None
+
+    def record(self, event: Envelope, *, keeps_id: bool, keeps_mark: bool) -> Books:
+        """The books after the outcome (index 0) of an inbox offset."""
+        cause = event.cause
+        assert cause is not None
+        clock = self.tell(event.time)
+        after = replace(self, inbox_next=max(self.inbox_next, cause.offset + 1), clock=clock, buckets=self._evict(clock))
+        if cause.command_id is None:
+            return after
+        if keeps_id:
+            after = replace(after, buckets=after._with(cause, clock))
+        if keeps_mark and cause.source is not None and cause.command_type is not None:
+            after = replace(after, marks=after._marked(cause))
+        return after
+
+    def _evict(self, clock: int) -> tuple[tuple[int, Map[bytes, bytes]], ...]:
+        width = self._width
+        if not self.buckets or (self.buckets[0][0] + 1) * width + self.window > clock:
+            return self.buckets
+        return tuple(bucket for bucket in self.buckets if (bucket[0] + 1) * width + self.window > clock)
+
+    @property
+    def _width(self) -> int:
+        return max(1, self.window // BUCKETS)
+
+    def _with(self, cause: Cause, clock: int) -> tuple[tuple[int, Map[bytes, bytes]], ...]:
+        assert cause.command_id is not None
+        key, index = cause.command_id.bytes, clock // self._width
+        value = _SEEN.pack(cause.offset, clock, short_digest(cause.command_digest))
+        # the clock is monotone, so only the newest bucket ever grows
+        if self.buckets and self.buckets[-1][0] == index:
+            return (*self.buckets[:-1], (index, self.buckets[-1][1].set(key, value)))
+        return (*self.buckets, (index, Map({key: value})))
+
+    def _marked(self, cause: Cause) -> Map[MarkKey, Mark]:
+        assert cause.source is not None
+        assert cause.command_type is not None
+        assert cause.command_id is not None
+        where = (cause.source.topic, cause.source.partition, cause.command_type)
+        old, added = self.marks.get(where), cause.command_id.bytes
+        if old is not None and cause.source.offset < old.source:
+            return self.marks
+        ids = old.ids | {added} if old is not None and old.source == cause.source.offset else frozenset({added})
+        return self.marks.set(where, Mark(cause.source.offset, cause.offset, ids))
+
+    def dump(self) -> bytes:
+        """Canonical: equal books give equal bytes."""
+        return json.dumps(
+            {
+                "window": self.window,
+                "inbox_next": self.inbox_next,
+                "clock": self.clock,
+                "buckets": [[index, sorted((k.hex(), v.hex()) for k, v in ids.items())] for index, ids in self.buckets],
+                "marks": sorted([*key, m.source, m.offset, sorted(i.hex() for i in m.ids)] for key, m in self.marks.items()),
+            },
+            separators=(",", ":"),
+        ).encode()
+
+    @classmethod
+    def load(cls, blob: bytes) -> Books:
+        raw = json.loads(blob)
+        return cls(
+            window=raw["window"],
+            inbox_next=raw["inbox_next"],
+            clock=raw["clock"],
+            buckets=tuple((index, Map({bytes.fromhex(k): bytes.fromhex(v) for k, v in ids})) for index, ids in raw["buckets"]),
+            marks=Map({(t, p, c): Mark(s, o, frozenset(map(bytes.fromhex, ids))) for t, p, c, s, o, ids in raw["marks"]}),
+        )
+
+
+def short_digest(digest: str | None) -> bytes:
+    """The first 16 bytes of a `sha256:<hex>` digest: enough to tell two bodies under one key apart."""
+    return bytes.fromhex(digest.removeprefix("sha256:"))[:16] if digest else bytes(16)

@@ -1,0 +1,82 @@
+"""What a deciding service brings: pure decide and evolve, and a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from barecount_contracts import Envelope, Message, Position
+
+from .record import Recorded
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One admitted command as decide sees it. now: broker time of the inbox record, never going backwards in a partition."""
+
+    command: Envelope
+    payload: Message
+    position: Position
+    key: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """One event that decide answers with.
+
+    tenant, correlation: None = the command's. topic: None = the own events topic, same partition. key: None = the inbox record's key; on
+    another topic the key whose murmur2 picks the partition.
+    """
+
+    payload: Message
+    tenant: str | None = None
+    topic: str | None = None
+    key: str | None = None
+    correlation: UUID | None = None
+
+
+class Decider(Protocol[S]):
+    """The whole domain of one inbox. Everything is pure; S is an immutable value."""
+
+    SNAPSHOT_VERSION: str
+
+    def initial(self) -> S: ...
+
+    def decide(self, state: S, inbound: Inbound) -> Sequence[Emit]:
+        """Never empty. Index 0 is the inbox offset's outcome and stands on the own events topic."""
+        ...
+
+    def evolve(self, state: S, event: Envelope) -> S:
+        """Total over the events of the own events topic."""
+        ...
+
+    def deadline(self, state: S) -> datetime | None:
+        """The earliest time at which a Tick must be recorded; None: no tick is wanted."""
+        ...
+
+    def dump(self, state: S) -> bytes: ...
+
+    def load(self, blob: bytes) -> S: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a gate lets a record not in; it becomes a RecordRejected event.
+
+    proven: the assertion is genuine and only a permission is missing. Only then the event names the command's id and tenant; a forged
+    record must not write into another's history.
+    """
+
+    code: str
+    detail: str
+    proven: bool = False
+
+
+Gate = Callable[[Envelope, Recorded], Refusal | None]
+TickOf = Callable[[int], Envelope]

@@ -1,0 +1,258 @@
+"""One inbox record in, its events out: the pure step between reading a batch and committing it. Every generic rule of an inbox is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Generic, TypeVar
+
+from barecount_contracts import (
+    PLATFORM,
+    Cause,
+    CommandDuplicated,
+    CommandRefused,
+    Envelope,
+    EnvelopeError,
+    Message,
+    Position,
+    RecordRejected,
+    bytes_digest,
+    command_digest,
+    event_id,
+    murmur2,
+)
+
+from .books import EPOCH, Books, short_digest
+from .decider import Decider, Emit, Gate, Inbound, Refusal
+from .errors import CodeFault, EventlogError
+from .record import Headers, OutRecord, Recorded
+
+S = TypeVar("S")
+
+KEY_REUSED: Final = "idempotency-key-reused"
+OVERSIZED: Final = "oversized-record"
+CONTENT_TYPE: Final = (("content-type", b"application/json"),)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState(Generic[S]):
+    """Everything the owner of a partition knows: the domain's state and the books. Replaced as one value after a commit."""
+
+    domain: S
+    books: Books
+
+
+@dataclass(frozen=True, slots=True)
+class Judged(Generic[S]):
+    """out: the records of this inbox offset, index 0 first. state: as it is once they are committed. outcome: the type of index 0."""
+
+    out: tuple[OutRecord, ...]
+    state: PartitionState[S]
+    outcome: str
+    refused: str | None
+
+
+class Judge(Generic[S]):
+    """Holds the rules of one inbox; keeps nothing between calls."""
+
+    def __init__(
+        self,
+        *,
+        inbox: str,
+        events: str,
+        partitions: int,
+        decider: Decider[S],
+        gate: Gate,
+        window: timedelta,
+        forgets: Collection[str] = (),
+        max_record_bytes: int = 1_048_576,
+        max_event_bytes: int = 1_000_000,
+        trace: Callable[[Recorded], Headers] = lambda record: (),
+    ) -> None:
+        self._inbox, self._events, self._partitions = inbox, events, partitions
+        self._decider, self._gate, self._window = decider, gate, window
+        # an owner's tick repeats harmlessly; remembering every one for the whole window would only cost memory
+        self._forgets = frozenset({"Tick", *forgets})
+        self._max_record, self._max_event, self._trace = max_record_bytes, max_event_bytes, trace
+
+    @property
+    def schema(self) -> str:
+        """Names the form of a snapshot: another decider version or window must not read it."""
+        return f"books1/{self._window.total_seconds():g}/{self._decider.SNAPSHOT_VERSION}"
+
+    def initial(self) -> PartitionState[S]:
+        return PartitionState(self._decider.initial(), Books.empty(self._window))
+
+    def judge(self, state: PartitionState[S], record: Recorded) -> Judged[S]:
+        """The outcome of one inbox record.
+
+        Raises: CodeFault when decide, evolve or the gate raises.
+        """
+        if not record.broker_time:
+            raise EventlogError(
+                f"{record.topic} carries the senders' clocks; set message.timestamp.type=LogAppendTime, because broker time decides"
+            )
+        now = state.books.tell(record.timestamp)
+        found = self._admit(record)
+        if isinstance(found, Refusal):
+            rejected = RecordRejected(code=found.code, detail=found.detail, size=len(record.value), digest=bytes_digest(record.value))
+            command = record.envelope if found.proven else None
+            return self._answer(state, record, command, None, now, [Emit(rejected)], found.code)
+        command, payload, key = found
+        digest = command_digest(command)
+        repeated = self._repeated(state.books, record, command, digest, now)
+        if repeated is not None:
+            return self._answer(state, record, command, digest, now, [Emit(repeated)], getattr(repeated, "code", None))
+        inbound = Inbound(command, payload, record.position, key, EPOCH + timedelta(milliseconds=now))
+        try:
+            emits = list(self._decider.decide(state.domain, inbound))
+            if not emits or emits[0].topic not in (None, self._events):
+                raise ValueError("decide must answer with at least one event, and the first one on its own events topic")
+        except Exception as error:
+            raise CodeFault("decide", record.position, error) from error
+        first = emits[0].payload
+        return self._answer(state, record, command, digest, now, emits, first.code if isinstance(first, CommandRefused) else None)
+
+    def evolve(self, state: PartitionState[S], event: Envelope, at: Position) -> PartitionState[S]:
+        """The state after one event of the own events topic, decided now or restored.
+
+        Raises: CodeFault when the decider's evolve raises.
+        """
+        try:
+            domain = self._decider.evolve(state.domain, event)
+        except Exception as error:
+            raise CodeFault("evolve", at, error) from error
+        if event.cause is None or event.cause.index:
+            return PartitionState(domain, state.books)
+        repeats = event.type in ("CommandDuplicated", "RecordRejected")
+        reused = event.type == "CommandRefused" and event.data.get("code") == KEY_REUSED
+        kept = not repeats and not reused
+        forgotten = event.cause.command_type in self._forgets
+        return PartitionState(domain, state.books.record(event, keeps_id=kept and not forgotten, keeps_mark=kept))
+
+    def _admit(self, record: Recorded) -> tuple[Envelope, Message, str] | Refusal:
+        if len(record.value) > self._max_record:
+            return Refusal(OVERSIZED, f"the record has {len(record.value)} bytes; at most {self._max_record} are read")
+        try:
+            command = record.envelope
+        except EnvelopeError as error:
+            return Refusal(error.code, error.detail)
+        if record.raw_key is None:
+            return Refusal("wrong-partition", "the record has no key, so no partition is its own")
+        try:
+            key = record.raw_key.decode()
+        except UnicodeDecodeError:
+            return Refusal("malformed-record", "the key is not UTF-8")
+        belongs = murmur2(record.raw_key) % self._partitions
+        if belongs != record.partition:
+            return Refusal(
+                "wrong-partition",
+                f"key {key!r} belongs to partition {belongs} of {self._inbox}, not {record.partition}; "
+                f"partition by murmur2 (librdkafka: partitioner=murmur2_random)",
+            )
+        try:
+            payload = record.payload
+        except EnvelopeError as error:
+            return Refusal(error.code, error.detail)
+        try:
+            refused = self._gate(command, record)
+        except Exception as error:
+            raise CodeFault("gate", record.position, error) from error
+        return refused if refused is not None else (command, payload, key)
+
+    def _repeated(
+        self, books: Books, record: Recorded, command: Envelope, digest: str, now: int
+    ) -> CommandDuplicated | CommandRefused | None:
+        seen = books.first(command.id, now)
+        if seen is not None and seen.digest != short_digest(digest):
+            return CommandRefused(
+                command_id=command.id,
+                command_type=command.type,
+                code=KEY_REUSED,
+                detail="this idempotency key was used before with another body; use a new key for a new request",
+            )
+        if seen is not None:
+            return CommandDuplicated(command_id=command.id, first=_at(record, seen.offset), reason="same-command")
+        mark = books.below_mark(command)
+        if mark is not None:
+            # below the mark only the newest command's place is still known
+            same = command.source is not None and command.source.offset == mark.source
+            first = _at(record, mark.offset) if same else None
+            return CommandDuplicated(command_id=command.id, first=first, reason="below-high-water")
+        return None
+
+    def _answer(
+        self,
+        state: PartitionState[S],
+        record: Recorded,
+        command: Envelope | None,
+        digest: str | None,
+        now: int,
+        emits: Sequence[Emit],
+        refused: str | None,
+    ) -> Judged[S]:
+        out, events = self._events_of(record, command, digest, now, emits)
+        large = next((o for o in out if o.size > self._max_event), None)
+        if large is not None and command is not None:
+            detail = f"the answer would have {large.size} bytes in one event and at most {self._max_event} fit; ask for less at once"
+            refusal = CommandRefused(command_id=command.id, command_type=command.type, code=OVERSIZED, detail=detail)
+            refused = OVERSIZED
+            out, events = self._events_of(record, command, digest, now, [Emit(refusal)])
+        for event, written in zip(events, out, strict=True):
+            if written.topic == self._events:
+                state = self.evolve(state, event, record.position)
+        return Judged(out, state, events[0].type, refused)
+
+    def _events_of(
+        self, record: Recorded, command: Envelope | None, digest: str | None, now: int, emits: Sequence[Emit]
+    ) -> tuple[tuple[OutRecord, ...], list[Envelope]]:
+        time = EPOCH + timedelta(milliseconds=now)
+        headers = (*CONTENT_TYPE, *self._trace(record), ("inbox-offset", str(record.offset).encode()))
+        out, events = [], []
+        for index, emit in enumerate(emits):
+            own = emit.topic in (None, self._events)
+            identity = event_id(record.topic, record.partition, record.offset, index)
+            event = Envelope(
+                id=identity,
+                type=emit.payload.TYPE,
+                version=emit.payload.VERSION,
+                tenant=emit.tenant or (command.tenant if command else PLATFORM),
+                time=time,
+                correlation=emit.correlation or (command.correlation if command else identity),
+                principal=_principal(command),
+                cause=Cause(
+                    topic=record.topic,
+                    partition=record.partition,
+                    offset=record.offset,
+                    index=index,
+                    count=len(emits),
+                    command_id=command.id if command else None,
+                    command_type=command.type if command else None,
+                    command_digest=digest,
+                    source=command.source if command else None,
+                ),
+                data=emit.payload.to_data(),
+            )
+            events.append(event)
+            key = record.raw_key if emit.key is None else emit.key.encode()
+            out.append(
+                OutRecord(
+                    key=key,
+                    value=event.to_bytes(),
+                    headers=(("type", event.type.encode()), *headers),
+                    partition=record.partition if own else None,
+                    topic=self._events if own else emit.topic,
+                )
+            )
+        return tuple(out), events
+
+
+def _at(record: Recorded, offset: int) -> Position:
+    return Position(topic=record.topic, partition=record.partition, offset=offset)
+
+
+def _principal(command: Envelope | None) -> str | None:
+    if command is None:
+        return None
+    return command.assertion.principal if command.assertion else command.principal

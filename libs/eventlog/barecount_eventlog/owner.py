@@ -1,0 +1,331 @@
+"""The owner of one inbox partition: take over, read, judge, commit, swap; and again from the log after anything unknown."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import structlog
+from aiokafka import TopicPartition
+from barecount_contracts import Position
+
+from . import metrics
+from .appender import Appender
+from .books import Books
+from .decider import Decider, TickOf
+from .errors import CodeFault, EventlogError, WriterFenced
+from .judging import Judge, Judged, PartitionState
+from .reader import Batch, Reader, committed_offsets, end_offsets, read_all
+from .record import OutRecord
+from .settings import KafkaSettings
+from .snapshots import Snapshot, SnapshotStore, join, part
+from .ticking import Ticking, tick_key
+from .writer import FencedWriter
+
+S = TypeVar("S")
+
+log = structlog.get_logger(__name__)
+
+SLICE_SECONDS = 0.005
+BACKOFF = (0.2, 10.0)
+FENCED_BACKOFF = (5.0, 120.0)
+# an owner that worked this long was not fighting with another
+SETTLED_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Names and sizes that all owners of one handler share."""
+
+    kafka: KafkaSettings
+    service: str
+    inbox: str
+    events: str
+    partitions: int
+    max_batch: int
+    snapshot_every: int
+    fenced_backoff: tuple[float, float] = FENCED_BACKOFF
+
+    @property
+    def group(self) -> str:
+        return f"{self.service}.{self.inbox}"
+
+
+class Owner(Generic[S]):
+    """Keeps one partition. `state` is always what the committed log says; it is replaced after a commit and never changed."""
+
+    def __init__(
+        self,
+        place: Place,
+        partition: int,
+        judge: Judge[S],
+        decider: Decider[S],
+        *,
+        snapshots: SnapshotStore | None,
+        appender: Appender | None,
+        tick: TickOf | None,
+        changed: Callable[[], None],
+    ) -> None:
+        self.partition, self._place, self._judge, self._decider = partition, place, judge, decider
+        self._snapshots, self._appender, self._tick, self._changed = snapshots, appender, tick, changed
+        self._inbox = TopicPartition(place.inbox, partition)
+        self._events = TopicPartition(place.events, partition)
+        self._labels = {"service": place.service, "inbox": place.inbox}
+        self.state: PartitionState[S] = judge.initial()
+        self.ready = False
+        self.failed: Exception | None = None
+        self._events_next = 0
+        self._read_to = 0
+        self._since_snapshot = 0
+        self._stopping = asyncio.Event()
+        self._reader: Reader | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        self._ticks = Ticking()
+
+    async def run(self) -> None:
+        """Returns after `stop`, or when a bug in this release stops the partition (`failed` says where)."""
+        reason, backoff, fences = "start", 0.0, 0
+        while not self._stopping.is_set():
+            owned_at = time.monotonic()
+            writer = FencedWriter(self._place.kafka, f"{self._place.group}.{self.partition}", group=self._place.group)
+            try:
+                metrics.HANDLER_TAKEOVERS.labels(**self._labels, reason=reason).inc()
+                await self._take_over(writer)
+                await self._work(writer)
+                return
+            except CodeFault as fault:
+                self.failed = fault
+                metrics.HANDLER_FAULTS.labels(**self._labels, step=fault.step).inc()
+                log.error(
+                    "partition-stopped",
+                    partition=self.partition,
+                    step=fault.step,
+                    position=fault.position.model_dump(),
+                    exc_info=fault.cause,
+                )
+                return
+            except WriterFenced as error:
+                fences = fences + 1 if time.monotonic() - owned_at < SETTLED_SECONDS else 1
+                least, most = self._place.fenced_backoff
+                # the other owner is presumably right: come back late, later each time, so that two never fight
+                reason, backoff = "fenced", min(most, least * 2 ** (fences - 1))
+                log.warning("partition-fenced", **self._labels, partition=self.partition, error=str(error), retry_in=backoff)
+            except Exception as error:
+                least, most = BACKOFF
+                settled = time.monotonic() - owned_at > most
+                backoff = least if settled else min(most, max(least, backoff * 2))
+                reason = type(error).__name__
+                log.warning("partition-retaken", **self._labels, partition=self.partition, error=repr(error), retry_in=backoff)
+            finally:
+                self._set_ready(False)
+                await self._leave(writer)
+            await self._pause(backoff)
+
+    def stop(self) -> None:
+        """Ends after the transaction under way."""
+        self._stopping.set()
+
+    @property
+    def lag(self) -> int:
+        """Inbox records without an outcome, as far as the last fetch knows."""
+        end = self._reader.end(self._inbox) if self._reader else None
+        return max(0, end - self._read_to) if end is not None else 0
+
+    async def _take_over(self, writer: FencedWriter) -> None:
+        """Fence first, then read: only after `open` the log of this partition stands still (traps 6 and 7)."""
+        started = time.perf_counter()
+        await writer.open()
+        committed = (await committed_offsets(self._place.kafka, self._place.group, [self._inbox])).get(self._inbox, 0)
+        state, next_, restored = await self._restored()
+        # the group's offset may have expired (trap 19); the outcomes in the log have not
+        start = max(committed, state.books.inbox_next)
+        if committed > state.books.inbox_next:
+            await self._nothing_missing(state.books.inbox_next, committed)
+        self.state, self._events_next, self._since_snapshot, self._read_to = state, next_, restored, start
+        self._reader = Reader(
+            self._place.kafka, {self._inbox: start}, client_id=f"{self._place.group}.{self.partition}.in", buffer=2 * self._place.max_batch
+        )
+        await self._reader.start()
+        self._ticks = Ticking()
+        metrics.HANDLER_RESTORE.labels(**self._labels).observe(time.perf_counter() - started)
+        log.info("partition-owned", **self._labels, partition=self.partition, replayed=restored, events_next=next_, inbox_next=start)
+        self._set_ready(True)
+
+    async def _nothing_missing(self, decided: int, committed: int) -> None:
+        """Between the last outcome and the committed position only control markers may lie: every record has an outcome."""
+        async for batch in read_all(self._place.kafka, self._place.inbox, [self.partition], {self.partition: decided}):
+            for record in batch.records:
+                if record.offset < committed:
+                    raise EventlogError(
+                        f"inbox offset {record.offset} of {self._place.inbox}/{self.partition} is committed as decided, but "
+                        f"{self._place.events} holds no outcome: events are missing. Restore the log; nothing is decided until then"
+                    )
+            if batch.next >= committed:
+                return
+
+    async def _restored(self) -> tuple[PartitionState[S], int, int]:
+        """The state from the newest snapshot and the events after it; the next events offset; how many events were replayed."""
+        state, next_ = self._judge.initial(), 0
+        if self._snapshots is not None:
+            found = await self._snapshots.load(self._place.service, self.partition, self._judge.schema)
+            end = (await end_offsets(self._place.kafka, self._place.events))[self.partition]
+            if found is not None and found.events_next > end:
+                log.warning("snapshot-of-another-log", **self._labels, partition=self.partition, events_next=found.events_next, end=end)
+            elif found is not None:
+                books, domain = part(found.blob)
+                state, next_ = PartitionState(self._decider.load(domain), Books.load(books)), found.events_next
+        replayed = 0
+        async for batch in read_all(self._place.kafka, self._place.events, [self.partition], {self.partition: next_}):
+            for record in batch.records:
+                state = self._judge.evolve(state, record.envelope, record.position)
+            replayed += len(batch.records)
+            next_ = batch.next
+        return state, next_, replayed
+
+    async def _work(self, writer: FencedWriter) -> None:
+        assert self._reader is not None
+        while not self._stopping.is_set():
+            batch = await self._next(self._reader)
+            if batch is None:
+                continue
+            await self._handle(writer, batch)
+            self._maybe_snapshot()
+        await self._final_snapshot()
+
+    async def _next(self, reader: Reader) -> Batch | None:
+        """The next batch; None when a tick became due or the owner stops."""
+        due = self._tick_due()
+        taking = asyncio.ensure_future(reader.take(self._inbox, self._place.max_batch, due))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            if not taking.done():
+                taking.cancel()
+                await asyncio.gather(taking, return_exceptions=True)
+        return taking.result() if not taking.cancelled() else None
+
+    async def _handle(self, writer: FencedWriter, batch: Batch) -> None:
+        """One batch: decide over successive states, commit, then swap. A failed batch just discards what it made."""
+        state, out, judged, fault = self.state, list[OutRecord](), list[Judged[S]](), None
+        position, slice_end = batch.next, time.perf_counter() + SLICE_SECONDS
+        for record in batch.records:
+            if record.offset < state.books.inbox_next:
+                continue
+            try:
+                answer = self._judge.judge(state, record)
+            except CodeFault as error:
+                # what was decided before the faulty record is right and is kept; the record itself is neither lost nor skipped
+                fault, position = error, record.offset
+                break
+            state = answer.state
+            out.extend(answer.out)
+            judged.append(answer)
+            if time.perf_counter() > slice_end:
+                await asyncio.sleep(0)
+                slice_end = time.perf_counter() + SLICE_SECONDS
+        if out:
+            after = await writer.commit(out, {self._inbox: position})
+            self._events_next = after[self._events]
+            self._since_snapshot += len(out)
+            self.state = state
+            self._count(judged)
+        self._read_to = position
+        metrics.HANDLER_LAG.labels(**self._labels, partition=self.partition).set(self.lag)
+        if fault is not None:
+            raise fault
+
+    def _count(self, judged: list[Judged[S]]) -> None:
+        metrics.HANDLER_BATCH.labels(**self._labels).observe(len(judged))
+        for answer in judged:
+            metrics.HANDLER_OUTCOMES.labels(**self._labels, type=answer.outcome).inc()
+            if answer.refused is not None:
+                metrics.HANDLER_REFUSED.labels(**self._labels, code=answer.refused).inc()
+        self._changed()
+
+    def _tick_due(self) -> float | None:
+        """Appends a tick in the background when one is due; else the seconds until it will be."""
+        if self._tick is None or self._appender is None or (self._ticking is not None and not self._ticking.done()):
+            return None
+        deadline = self._deadline()
+        wait = self._ticks.wait(deadline, self.state.books.inbox_next)
+        if wait == 0 and deadline is not None:
+            self._ticking = asyncio.create_task(self._append_tick(self._tick, self._appender, deadline), name="tick")
+            return None
+        return wait
+
+    def _deadline(self) -> datetime | None:
+        try:
+            return self._decider.deadline(self.state.domain)
+        except Exception as error:
+            raise CodeFault("deadline", self._at_next(), error) from error
+
+    async def _append_tick(self, tick: TickOf, appender: Appender, deadline: datetime) -> None:
+        """Returns when the tick stands in the inbox; reading it wakes the owner."""
+        key, delay = tick_key(self.partition, self._place.partitions), 0.2
+        while not self._stopping.is_set():
+            try:
+                position, timestamp = await appender.append_timed(self._place.inbox, key, tick(self.partition), self.partition)
+            except EventlogError as error:
+                log.warning("tick-not-appended", **self._labels, partition=self.partition, error=str(error), retry_in=delay)
+                await self._pause(delay)
+                delay = min(5.0, delay * 2)
+                continue
+            self._ticks.appended(position, timestamp, deadline)
+            metrics.HANDLER_TICKS.labels(**self._labels).inc()
+            return
+
+    def _maybe_snapshot(self) -> None:
+        if self._snapshots is None or self._since_snapshot < self._place.snapshot_every or (self._saving and not self._saving.done()):
+            return
+        self._since_snapshot = 0
+        # the state is immutable: it can be written while the next batch is decided
+        self._saving = asyncio.create_task(self._save(self.state, self._events_next), name="snapshot")
+
+    async def _final_snapshot(self) -> None:
+        if self._saving is not None:
+            await asyncio.gather(self._saving, return_exceptions=True)
+        if self._snapshots is not None and self._since_snapshot:
+            await self._save(self.state, self._events_next)
+
+    async def _save(self, state: PartitionState[S], events_next: int) -> None:
+        assert self._snapshots is not None
+        try:
+            blob = await asyncio.to_thread(lambda: join(state.books.dump(), self._decider.dump(state.domain)))
+            await self._snapshots.save(
+                self._place.service, self.partition, Snapshot(self._judge.schema, events_next, state.books.inbox_next, blob)
+            )
+            metrics.SNAPSHOT_BYTES.labels(**self._labels, partition=self.partition).set(len(blob))
+        except Exception as error:
+            # a snapshot only shortens the next restore; without it the log is replayed
+            log.warning("snapshot-not-saved", **self._labels, partition=self.partition, error=repr(error))
+
+    async def _leave(self, writer: FencedWriter) -> None:
+        reader, self._reader = self._reader, None
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
+            self._ticking = None
+        if reader is not None:
+            await reader.stop()
+        await writer.close()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def _set_ready(self, ready: bool) -> None:
+        self.ready = ready
+        metrics.HANDLER_OWNED.labels(**self._labels, partition=self.partition).set(int(ready))
+        self._changed()
+
+    def _at_next(self) -> Position:
+        return Position(topic=self._place.inbox, partition=self.partition, offset=self.state.books.inbox_next)

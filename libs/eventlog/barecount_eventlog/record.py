@@ -1,0 +1,89 @@
+"""One read record and one record to be written, as every part of this library passes them on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from barecount_contracts import Envelope, Message, Position, parse
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A record as it stands in the log.
+
+    timestamp: UTC; the broker's (LogAppendTime) when `broker_time`, else the sender's. key: undecodable bytes are replaced, `raw_key` has
+    them. headers: raw bytes, never decoded here; of repeated names the last. value: empty when the record has none.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: datetime
+    key: str
+    headers: Mapping[str, bytes]
+    value: bytes
+    raw_key: bytes | None = None
+    broker_time: bool = True
+    _envelope: Envelope | None = field(default=None, init=False, repr=False, compare=False)
+    _payload: Message | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def position(self) -> Position:
+        return Position(topic=self.topic, partition=self.partition, offset=self.offset)
+
+    @property
+    def envelope(self) -> Envelope:
+        """The value as an envelope; read once. Raises: EnvelopeError `malformed-record`."""
+        if self._envelope is None:
+            object.__setattr__(self, "_envelope", parse(self.value))
+        assert self._envelope is not None
+        return self._envelope
+
+    @property
+    def payload(self) -> Message:
+        """The typed payload; read once. Raises: EnvelopeError `malformed-record`, `unknown-type` or `invalid-payload`."""
+        if self._payload is None:
+            object.__setattr__(self, "_payload", self.envelope.payload())
+        assert self._payload is not None
+        return self._payload
+
+
+def recorded(raw: Any) -> Recorded:
+    """From an aiokafka ConsumerRecord."""
+    key: bytes | None = raw.key
+    return Recorded(
+        topic=raw.topic,
+        partition=raw.partition,
+        offset=raw.offset,
+        timestamp=datetime.fromtimestamp(raw.timestamp / 1000, UTC),
+        key="" if key is None else key.decode("utf-8", "replace"),
+        headers={name: value or b"" for name, value in raw.headers},
+        value=raw.value or b"",
+        raw_key=key,
+        broker_time=raw.timestamp_type == 1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OutRecord:
+    """A record to be written. partition None: the writer's default (Deriver: its output partition)."""
+
+    key: bytes | str | None
+    value: bytes
+    headers: Headers = ()
+    partition: int | None = None
+    topic: str | None = None
+
+    @property
+    def key_bytes(self) -> bytes | None:
+        return self.key.encode() if isinstance(self.key, str) else self.key
+
+    @property
+    def size(self) -> int:
+        """An upper bound of the bytes in a Kafka record batch (value, key, headers and the record's own fields)."""
+        return len(self.value) + len(self.key_bytes or b"") + sum(len(k) + len(v) + 10 for k, v in self.headers) + 40

@@ -1,0 +1,43 @@
+"""Throw-away inbox and events topics, and the log read as a judge reads it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from barecount_eventlog import Appender, KafkaSettings, Recorded, read_all
+from tests.support.servers import Kafka
+
+
+@dataclass
+class Topics:
+    kafka: KafkaSettings
+    inbox: str
+    events: str
+    appender: Appender
+
+    async def outcomes(self) -> list[Recorded]:
+        """Index 0 of every inbox offset, in the order of the log."""
+        return [event for event in await self.all_events() if event.envelope.cause is not None and event.envelope.cause.index == 0]
+
+    async def all_events(self) -> list[Recorded]:
+        return [record async for batch in read_all(self.kafka, self.events) for record in batch.records]
+
+
+def settings_of(kafka: Kafka) -> KafkaSettings:
+    given = kafka.settings("admin")
+    return KafkaSettings(given["bootstrap_servers"], given["sasl_plain_username"], given["sasl_plain_password"])
+
+
+async def create_topics(kafka: KafkaSettings, *names: str, partitions: int = 1, **config: str) -> list[str]:
+    """Throw-away topics under broker time, as the product's own are. config: `max_message_bytes="100"` for `max.message.bytes`."""
+    admin = AIOKafkaAdminClient(**kafka.client())
+    await admin.start()
+    try:
+        unique = [f"{name}.{secrets.token_hex(4)}" for name in names]
+        settings = {"message.timestamp.type": "LogAppendTime"} | {key.replace("_", "."): value for key, value in config.items()}
+        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings) for name in unique])
+        return unique
+    finally:
+        await admin.close()
