@@ -76,14 +76,14 @@ def deliver(lake_dir: Path, tenant: str, day: date, damaged: bool = False) -> De
 def transactions(day: date) -> list[tuple[str, ...]]:
     """The day's line items as CSV fields, in the package's order; empty when it has none."""
     with _package() as connection:
-        amounts = [f"CAST(CAST({name} AS DECIMAL(12,2)) AS VARCHAR)" if name in _AMOUNTS else name for name in COLUMNS[:-1]]
-        selected = ", ".join(f"CAST({name} AS VARCHAR)" if name not in _AMOUNTS else name_sql for name, name_sql in zip(COLUMNS, amounts))
+        selected = ", ".join(_as_text(name) for name in COLUMNS[:-1])
         origin = _origin(day)
         query = f"""
             SELECT {selected},
                    strftime(transaction_timestamp + INTERVAL {YEARS_SHIFTED} YEAR, '%Y-%m-%d %H:%M:%S')
             FROM transactions WHERE transaction_timestamp >= ? AND transaction_timestamp < ?"""
-        return connection.execute(query, [origin, origin + timedelta(days=1)]).fetchall()
+        rows: list[tuple[str, ...]] = connection.execute(query, [origin, origin + timedelta(days=1)]).fetchall()
+        return rows
 
 
 @cache
@@ -92,6 +92,11 @@ def days() -> tuple[date, ...]:
     with _package() as connection:
         rows = connection.execute("SELECT DISTINCT CAST(transaction_timestamp AS DATE) FROM transactions ORDER BY 1").fetchall()
     return tuple(row[0].replace(year=row[0].year + YEARS_SHIFTED) for row in rows)
+
+
+def _as_text(name: str) -> str:
+    """Amounts are doubles that hold whole cents: two decimals say the same exactly."""
+    return f"CAST(CAST({name} AS DECIMAL(12,2)) AS VARCHAR)" if name in _AMOUNTS else f"CAST({name} AS VARCHAR)"
 
 
 def _origin(day: date) -> date:
