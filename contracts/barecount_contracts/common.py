@@ -24,10 +24,12 @@ class CommandRefused(Message):
 
 @message(subject=("command", "command_id"), facts=("reason",))
 class CommandDuplicated(Message):
-    """The same command arrived again; the first one's outcome stands."""
+    """Nothing happens: the same command arrived again and the first one's outcome stands, or what it asks for is so already."""
 
     command_id: UUID
-    reason: Literal["same-command", "below-high-water"]
+    reason: Literal["same-command", "below-high-water", "same-content"] = Field(
+        description="`same-content`: another command, whose document is registered to the byte already"
+    )
     first: Position | None = Field(default=None, description="The inbox record that was decided first")
 
 

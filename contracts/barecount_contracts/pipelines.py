@@ -52,6 +52,10 @@ class LedgerFacts(Part):
     root_hash: str = Field(description="hex; recomputed by the command service")
     inclusion_verified: bool = False
     covered: dict[str, int] = Field(default_factory=dict, description="runs.events partition -> next offset that the ledger covers")
+    published: tuple[str, ...] = Field(default=(), description="Data partitions that this run had published, as the ledger holds them")
+    checkpoint_verified: bool | None = Field(
+        default=None, description="Whether the ledger's signed checkpoint of `tree_size` names the root recomputed here"
+    )
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------------

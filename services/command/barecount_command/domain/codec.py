@@ -1,0 +1,88 @@
+"""The state as bytes for snapshots: canonical JSON, equal states give equal bytes. A snapshot only saves time; the log is the truth."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from barecount_contracts import PlanSummary
+from immutables import Map
+
+from .state import Asked, Contract, Decided, ManifestVersion, Pending, Pipeline, Request, State, Subject, Tenant, Validated, Waiting
+
+VERSION = "command-1"
+"""Another shape of the state is another version: old snapshots are then passed by and the log is read from its beginning."""
+
+
+def dump(state: State) -> bytes:
+    raw = {name: _dump_tenant(tenant) for name, tenant in state.tenants.items()}
+    return json.dumps(raw, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+
+
+def load(blob: bytes) -> State:
+    return State(Map({name: _load_tenant(raw) for name, raw in json.loads(blob).items()}))
+
+
+def _dump_tenant(tenant: Tenant) -> dict[str, Any]:
+    return {
+        "contracts": {name: {v: [c.digest, c.size] for v, c in versions.items()} for name, versions in tenant.contracts.items()},
+        "subjects": {name: [subject.versions, subject.text] for name, subject in tenant.subjects.items()},
+        "schema_ids": dict(tenant.schema_ids),
+        "pipelines": {name: _dump_pipeline(pipeline) for name, pipeline in tenant.pipelines.items()},
+        "runs": dict(tenant.runs),
+        "requests": {name: _dump_request(request) for name, request in tenant.requests.items()},
+    }
+
+
+def _load_tenant(raw: dict[str, Any]) -> Tenant:
+    # one string object per pipeline name, shared by all its runs
+    names = {name: name for name in raw["pipelines"]}
+    return Tenant(
+        contracts=Map({name: Map({v: Contract(*c) for v, c in versions.items()}) for name, versions in raw["contracts"].items()}),
+        subjects=Map({name: Subject(tuple((d, i) for d, i in held), text) for name, (held, text) in raw["subjects"].items()}),
+        schema_ids=Map(raw["schema_ids"]),
+        pipelines=Map({name: _load_pipeline(one) for name, one in raw["pipelines"].items()}),
+        runs=Map({run: names.get(name, name) for run, name in raw["runs"].items()}),
+        requests=Map({name: _load_request(one) for name, one in raw["requests"].items()}),
+    )
+
+
+def _dump_pipeline(pipeline: Pipeline) -> list[Any]:
+    versions = [[v.digest, v.contract, v.partitioned_by, v.pool, v.failed_under_same_contract, v.otherwise] for v in pipeline.versions]
+    return [versions, dict(pipeline.environments), pipeline.deleted]
+
+
+def _load_pipeline(raw: list[Any]) -> Pipeline:
+    versions, environments, deleted = raw
+    held = tuple(ManifestVersion(d, (name, version), by, pool, failed, other) for d, (name, version), by, pool, failed, other in versions)
+    return Pipeline(held, Map(environments), deleted)
+
+
+def _dump_request(request: Request) -> list[Any]:
+    match request:
+        case Pending(asked):
+            return ["pending", _words(asked)]
+        case Validated(asked, plan, digest):
+            return ["validated", _words(asked), plan.model_dump(mode="json", exclude_none=True), digest]
+        case Waiting(asked, plan, digest):
+            return ["waiting", _words(asked), plan.model_dump(mode="json", exclude_none=True), digest]
+        case Decided(outcome):
+            return ["decided", outcome]
+
+
+def _load_request(raw: list[Any]) -> Request:
+    match raw:
+        case ["pending", words]:
+            return Pending(Asked(*words))
+        case ["validated", words, plan, digest]:
+            return Validated(Asked(*words), PlanSummary.model_validate(plan), digest)
+        case ["waiting", words, plan, digest]:
+            return Waiting(Asked(*words), PlanSummary.model_validate(plan), digest)
+        case ["decided", outcome]:
+            return Decided(outcome)
+        case _:
+            raise ValueError(f"a request in the snapshot has an unknown form: {raw[:1]}")
+
+
+def _words(asked: Asked) -> list[str]:
+    return [asked.run_id, asked.contract_version, asked.data_partition, asked.manifest_version, asked.requested_by]

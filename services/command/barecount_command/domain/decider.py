@@ -1,0 +1,87 @@
+"""The whole domain of `pipelines.commands`, as the handler runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from barecount_contracts import (
+    CancelRun,
+    CreatePipeline,
+    DecideRequest,
+    DeletePipeline,
+    Envelope,
+    PromotePipeline,
+    RegisterContract,
+    RegisterSchema,
+    ReplayRun,
+    ReportLedgerFacts,
+    StartRun,
+    UpdatePipeline,
+)
+from barecount_eventlog.decider import Emit, Inbound
+
+from . import codec
+from .answers import refuse
+from .contracts import register_contract, register_schema
+from .decisions import decide_request
+from .evolve import evolve
+from .pipelines import create_pipeline, delete_pipeline, promote_pipeline, update_pipeline
+from .replays import judge_facts, request_replay
+from .runs import cancel_run, start_run
+from .state import State
+
+
+class CommandDecider:
+    """Admission: one outcome for every command."""
+
+    SNAPSHOT_VERSION = codec.VERSION
+
+    def initial(self) -> State:
+        return State()
+
+    def decide(self, state: State, inbound: Inbound) -> Sequence[Emit]:
+        if inbound.key != inbound.command.tenant:
+            # another key could bring a tenant's command to an owner that does not know the tenant
+            return refuse(
+                inbound, "wrong-partition", f"the record's key is {inbound.key!r}; it must be the tenant {inbound.command.tenant!r}"
+            )
+        tenant = state.of(inbound.command.tenant)
+        match inbound.payload:
+            case RegisterContract() as command:
+                return register_contract(tenant, inbound, command)
+            case RegisterSchema() as command:
+                return register_schema(tenant, inbound, command)
+            case CreatePipeline() as command:
+                return create_pipeline(tenant, inbound, command)
+            case UpdatePipeline() as command:
+                return update_pipeline(tenant, inbound, command)
+            case PromotePipeline() as command:
+                return promote_pipeline(tenant, inbound, command)
+            case DeletePipeline() as command:
+                return delete_pipeline(tenant, inbound, command)
+            case StartRun() as command:
+                return start_run(tenant, inbound, command)
+            case CancelRun() as command:
+                return cancel_run(tenant, inbound, command)
+            case ReplayRun() as command:
+                return request_replay(tenant, inbound, command)
+            case ReportLedgerFacts() as command:
+                return judge_facts(tenant, inbound, command)
+            case DecideRequest() as command:
+                return decide_request(tenant, inbound, command)
+            case _:
+                return refuse(inbound, "unknown-type", f"pipelines.commands takes no {inbound.command.type}")
+
+    def evolve(self, state: State, event: Envelope) -> State:
+        return evolve(state, event)
+
+    def deadline(self, state: State) -> datetime | None:
+        """Nothing here falls due by time."""
+        return None
+
+    def dump(self, state: State) -> bytes:
+        return codec.dump(state)
+
+    def load(self, blob: bytes) -> State:
+        return codec.load(blob)

@@ -1,0 +1,116 @@
+"""What an event of `control.events` changes. Total: an event that changes nothing here is passed by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from barecount_contracts import (
+    ApprovalRejected,
+    ApprovalRequested,
+    ContractRegistered,
+    Envelope,
+    PipelineCreated,
+    PipelineDeleted,
+    PipelinePromoted,
+    PipelineUpdated,
+    ReplayApproved,
+    ReplayRefused,
+    ReplayRequested,
+    ReplayValidated,
+    RunRequested,
+    SchemaRegistered,
+)
+from barecount_manifest import Manifest, canonical_bytes
+from immutables import Map
+
+from .state import Asked, Contract, Decided, ManifestVersion, Pending, Pipeline, State, Subject, Tenant, Validated, Waiting
+
+_NOTHING = frozenset({"CommandRefused", "CommandDuplicated", "RecordRejected", "RunCancelRequested", "TickRecorded"})
+
+
+def evolve(state: State, event: Envelope) -> State:
+    """The state after the event."""
+    if event.type in _NOTHING:
+        return state
+    tenant = state.of(event.tenant)
+    after = _apply(tenant, event)
+    return state if after is tenant else state.with_tenant(event.tenant, after)
+
+
+def _apply(tenant: Tenant, event: Envelope) -> Tenant:
+    match event.payload():
+        case ContractRegistered() as fact:
+            versions = tenant.contracts.get(fact.name, Map())
+            held = Contract(fact.digest, len(canonical_bytes(fact.document)))
+            return replace(tenant, contracts=tenant.contracts.set(fact.name, versions.set(fact.version, held)))
+        case SchemaRegistered() as fact:
+            return _schema(tenant, fact)
+        case PipelineCreated() | PipelineUpdated() as fact:
+            return _manifest(tenant, fact)
+        case PipelinePromoted() as fact:
+            pipeline = tenant.pipelines[fact.name]
+            running = pipeline.environments.set(fact.to_environment, fact.version)
+            return replace(tenant, pipelines=tenant.pipelines.set(fact.name, replace(pipeline, environments=running)))
+        case PipelineDeleted() as fact:
+            pipeline = replace(tenant.pipelines[fact.name], deleted=True, environments=Map())
+            return replace(tenant, pipelines=tenant.pipelines.set(fact.name, pipeline))
+        case RunRequested() as fact:
+            return _run(tenant, fact.run_id, fact.plan.pipeline)
+        case ReplayRequested() as fact:
+            asked = Asked(fact.run_id, fact.contract_version, fact.data_partition, fact.manifest_version, event.principal or "")
+            return replace(tenant, requests=tenant.requests.set(fact.request_id, Pending(asked)))
+        case ReplayValidated() as fact:
+            match tenant.requests.get(fact.request_id):
+                case Pending(asked):
+                    proven = Validated(asked, fact.plan, fact.plan_digest)
+                    return replace(tenant, requests=tenant.requests.set(fact.request_id, proven))
+                case _:
+                    return tenant
+        case ApprovalRequested() as fact:
+            match tenant.requests.get(fact.request_id):
+                case Validated(asked, plan, plan_digest):
+                    waiting = Waiting(asked, plan, plan_digest)
+                    return replace(tenant, requests=tenant.requests.set(fact.request_id, waiting))
+                case _:
+                    return tenant
+        case ReplayApproved() as fact:
+            started = _run(tenant, fact.new_run_id, fact.plan.pipeline)
+            return replace(started, requests=tenant.requests.set(fact.request_id, Decided("approved")))
+        case ReplayRefused() as fact:
+            return replace(tenant, requests=tenant.requests.set(fact.request_id, Decided("refused")))
+        case ApprovalRejected() as fact:
+            return replace(tenant, requests=tenant.requests.set(fact.request_id, Decided("rejected")))
+        case _:
+            return tenant
+
+
+def _schema(tenant: Tenant, fact: SchemaRegistered) -> Tenant:
+    held = tenant.subjects.get(fact.subject)
+    before = held.versions if held else ()
+    subject = Subject((*before, (fact.digest, fact.schema_id)), fact.schema_text)
+    return replace(
+        tenant,
+        subjects=tenant.subjects.set(fact.subject, subject),
+        schema_ids=tenant.schema_ids.set(fact.digest, fact.schema_id),
+    )
+
+
+def _manifest(tenant: Tenant, fact: PipelineCreated | PipelineUpdated) -> Tenant:
+    # the event was decided from a valid manifest; a later release's stricter checks do not unmake it
+    manifest = Manifest.model_validate(fact.manifest)
+    contract, rules = manifest.sinks[0].contract, manifest.governance.replay
+    version = ManifestVersion(
+        digest=fact.digest,
+        contract=(contract.name, contract.version),
+        partitioned_by=manifest.partitioning.by,
+        pool=manifest.pool,
+        failed_under_same_contract=rules.failed_under_same_contract,
+        otherwise=rules.otherwise,
+    )
+    held = tenant.pipelines.get(fact.name, Pipeline((), Map()))
+    pipeline = Pipeline((*held.versions, version), held.environments.set(fact.environment, fact.version))
+    return replace(tenant, pipelines=tenant.pipelines.set(fact.name, pipeline))
+
+
+def _run(tenant: Tenant, run_id: str, pipeline: str) -> Tenant:
+    return replace(tenant, runs=tenant.runs.set(run_id, pipeline))

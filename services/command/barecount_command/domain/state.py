@@ -1,0 +1,139 @@
+"""What the owner of one partition of `pipelines.commands` remembers: heads and digests per tenant, never bodies.
+
+A manifest, contract or schema version is kept as its digest and the few words that later decisions need; the texts stand in
+`control.events` and, by digest, in the read model. Of a schema subject only the newest text is kept: compatibility compares
+with it. Runs and decided requests are kept for ever (their ids stay taken), at some 150 bytes each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from barecount_contracts import Environment, PlanSummary
+from immutables import Map
+
+Decides = Literal["policy", "person"]
+ENVIRONMENTS: tuple[Environment, ...] = ("dev", "staging", "prod")
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One version of a data contract; `size` is its canonical form in bytes."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A registry subject: (digest, id) of every version, the first being version 1, and the newest version's text."""
+
+    versions: tuple[tuple[str, int], ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestVersion:
+    """What decisions need of a manifest version."""
+
+    digest: str
+    contract: tuple[str, str]
+    """Name and version of the output contract: that of the first sink."""
+    partitioned_by: str
+    pool: str
+    failed_under_same_contract: Decides
+    otherwise: Decides
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A pipeline with its versions 1..n and what each environment runs."""
+
+    versions: tuple[ManifestVersion, ...]
+    environments: Map[Environment, int]
+    deleted: bool = False
+
+    @property
+    def newest(self) -> int:
+        return len(self.versions)
+
+    def version(self, number: int) -> ManifestVersion | None:
+        return self.versions[number - 1] if 1 <= number <= len(self.versions) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The words of a replay request."""
+
+    run_id: str
+    contract_version: str
+    data_partition: str
+    manifest_version: str
+    requested_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Asked; the ledger's facts are not known yet."""
+
+    asked: Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The ledger proves it; who decides follows in the same transaction."""
+
+    asked: Asked
+    plan: PlanSummary
+    plan_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A person other than the requester must decide about exactly this plan."""
+
+    asked: Asked
+    plan: PlanSummary
+    plan_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Over: the decision is spent."""
+
+    outcome: Literal["approved", "rejected", "refused"]
+
+
+Request = Pending | Validated | Waiting | Decided
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Everything of one tenant."""
+
+    contracts: Map[str, Map[str, Contract]] = field(default_factory=Map)
+    subjects: Map[str, Subject] = field(default_factory=Map)
+    schema_ids: Map[str, int] = field(default_factory=Map)
+    """Digest of a schema's content to its id: ids count from 1 within the tenant, one for each content."""
+    pipelines: Map[str, Pipeline] = field(default_factory=Map)
+    runs: Map[str, str] = field(default_factory=Map)
+    """Run id to pipeline name, of every run that was admitted."""
+    requests: Map[str, Request] = field(default_factory=Map)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Every tenant whose key hashes to the partition."""
+
+    tenants: Map[str, Tenant] = field(default_factory=Map)
+
+    def of(self, tenant: str) -> Tenant:
+        """The tenant's part; an empty one when nothing is known: what another tenant owns does not exist here."""
+        return self.tenants.get(tenant, _NOBODY)
+
+    def with_tenant(self, name: str, tenant: Tenant) -> State:
+        return replace(self, tenants=self.tenants.set(name, tenant))
+
+
+_NOBODY = Tenant()
