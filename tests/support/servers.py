@@ -112,7 +112,9 @@ class Postgres:
 
     def dsn(self, database: str = "postgres", user: str | None = None) -> str:
         """The address of a database for asyncpg; user: a service's login role instead of the superuser."""
-        return self._server.dsn(database) if user is None else self._server.dsn(database, user=user, password=self._passwords.postgres[user])
+        return (
+            self._server.dsn(database) if user is None else self._server.dsn(database, user=user, password=self._passwords.postgres[user])
+        )
 
     async def create_database(self, name: str = "test") -> str:
         """Creates an empty throw-away database and returns its address (superuser)."""

@@ -71,7 +71,9 @@ def _compare(jar: Jar, path: Path, lock: Path) -> None:
 
 def _fetch(endpoints: list[str], jars: list[Jar], folder: Path) -> None:
     # a child, because jgo and its HTTP stack would stay in the supervisor's memory for ever
-    asked = subprocess.run([sys.executable, "-m", "barecount_local.jars", "--fetch", *endpoints], capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        [sys.executable, "-m", "barecount_local.jars", "--fetch", *endpoints], capture_output=True, text=True, check=False
+    )
     if asked.returncode != 0:
         reason = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise DownloadRefused(

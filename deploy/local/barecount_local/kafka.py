@@ -185,4 +185,3 @@ def answers(port: int) -> bool:
             return len(connection.recv(8)) == 8
     except OSError:
         return False
-

@@ -18,9 +18,7 @@ from .errors import StackError, TopicMismatch
 SECONDS = 30
 
 
-def provision(
-    kafka: dict[str, str] | None, postgres: str | None, kafka_users: dict[str, str], roles: dict[str, str]
-) -> None:
+def provision(kafka: dict[str, str] | None, postgres: str | None, kafka_users: dict[str, str], roles: dict[str, str]) -> None:
     """Does it in a child. kafka: librdkafka's connection settings of the admin, postgres: the superuser's DSN, roles: login → password.
 
     Raises TopicMismatch, StackError.
@@ -88,9 +86,7 @@ def create_acls(admin: Any, known: Any) -> None:
         )
         for row in permissions(known)
     }
-    every = AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
-    )
+    every = AclBindingFilter(ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY)
     standing = set(admin.describe_acls(every, request_timeout=SECONDS).result())
     if wanted - standing:
         _settle(admin.create_acls(list(wanted - standing), request_timeout=SECONDS).values())
