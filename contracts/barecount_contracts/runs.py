@@ -207,7 +207,7 @@ class RunTotals(Part):
     dead_lettered: int
     error_rate: str
     duration_ms: int = Field(description="From RunStarted to the end, by broker time")
-    reconciled: bool | None = Field(description="None when nothing was reconciled before the end")
+    reconciled: bool | None = Field(default=None, description="None when nothing was reconciled before the end")
     reconciliations: tuple[Reconciliation, ...] = ()
 
 
@@ -245,6 +245,7 @@ class TaskDispatched(Message):
     run_id: str
     task: TaskRef
     lease_until: datetime
+    purpose: Literal["execute", "fence"] = Field(default="execute", description="`fence`: to close a publication, not to work")
 
 
 @message(subject=("run", "run_id"), facts=("data_partition", "ticket.number", "ticket.fence", "ticket.table"))
@@ -425,7 +426,7 @@ class RunTask(Message):
     lease_seconds: int
     purpose: Literal["execute", "fence"] = Field(
         default="execute",
-        description="`fence`: publish nothing, commit the empty fence `ticket.number`, and report the publication if an older number had won",
+        description="`fence`: publish nothing, commit the empty fence `ticket.number`, report the publication if an older one had won",
     )
 
 

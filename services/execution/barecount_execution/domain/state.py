@@ -1,0 +1,83 @@
+"""Everything the owner of one inbox partition knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from barecount_contracts import Bodies
+from immutables import Map
+
+from .lane import Lane, Ready, Waiting
+from .pool import Item, Pool, Worker
+from .run import Run, RunKey
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One bodies object for every run that has the same; kept while a run uses it."""
+
+    bodies: Bodies
+    uses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    item: Item
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """leases: by nonce, every open attempt. retries: lanes that wait for a time. tickets: grants so far by app id.
+
+    ended: ids of ended runs, nothing more of them. bodies: by the digests that they stand for. clock: time of the latest event.
+    """
+
+    clock: datetime | None = None
+    pools: Map[str, Pool] = Map()
+    workers: Map[str, Worker] = Map()
+    runs: Map[RunKey, Run] = Map()
+    ended: Map[RunKey, bool] = Map()
+    leases: Map[str, Lease] = Map()
+    retries: Map[Item, datetime] = Map()
+    tickets: Map[str, int] = Map()
+    bodies: Map[str, Shared] = Map()
+
+    def pool(self, name: str) -> Pool:
+        return self.pools.get(name, Pool(name))
+
+    def with_pool(self, pool: Pool) -> State:
+        return replace(self, pools=self.pools.set(pool.name, pool))
+
+    def with_run(self, run: Run) -> State:
+        return replace(self, runs=self.runs.set(run.key, run))
+
+    def with_worker(self, worker: Worker) -> State:
+        return replace(self, workers=self.workers.set(worker.worker_id, worker))
+
+    def with_lane(self, run: Run, lane: Lane) -> State:
+        """The lane as it is now, standing in line exactly when it is ready."""
+        item = (run.tenant, run.run_id, lane.data_partition)
+        pool = (
+            self.pool(run.pool).without(run.tenant, (item,))
+            if isinstance(run.lane(lane.data_partition).step, Ready)
+            else self.pool(run.pool)
+        )
+        retries = self.retries.delete(item) if item in self.retries else self.retries
+        match lane.step:
+            case Ready(fence=True):
+                pool = pool.with_fences((item,))
+            case Ready():
+                pool = pool.with_going(item)
+            case Waiting(not_before=at):
+                retries = retries.set(item, at)
+            case _:
+                pass
+        return replace(self.with_run(run.with_lane(lane)).with_pool(pool), retries=retries)
+
+    def deadline(self) -> datetime | None:
+        """The earliest lease or retry time."""
+        times = [lease.until for lease in self.leases.values()]
+        times += self.retries.values()
+        return min(times, default=None)
