@@ -17,7 +17,7 @@ from barecount_contracts import (
     TickRecorded,
 )
 
-from tests.unit.execution.world import BEGIN, DIGEST, World, manifest, names, one
+from tests.unit.execution.world import BEGIN, DIGEST, World, manifest, names, one, success
 
 
 def test_a_run_waits_while_no_worker_announced_itself() -> None:
@@ -242,7 +242,7 @@ def test_a_publication_that_its_report_does_not_name_is_asked_for_again() -> Non
     world.succeeded()
     ticket = world.task.ticket
     assert ticket is not None
-    wrong = world.send(_without_publication(world))
+    wrong = world.send(success(world.task).model_copy(update={"publication": None}))
     assert names(wrong) == ["TaskFailed", "TaskRetryScheduled"]
     assert one(wrong, TaskFailed).error_type == "report-incomplete"
     assert names(world.later(2).tick()) == ["TaskDispatched", "PublishTicketGranted"]
@@ -275,12 +275,6 @@ def test_ticket_numbers_rise_over_runs_of_the_same_data_partition() -> None:
         assert granted.ticket.superseded == ()
         assert one(world.succeeded(), DataPartitionPublished).publication.files_digest == DIGEST
     assert numbers == [2, 3, 4, 5]
-
-
-def _without_publication(world: World):  # type: ignore[no-untyped-def]
-    from tests.unit.execution.world import success
-
-    return success(world.task).model_copy(update={"publication": None})
 
 
 def test_a_tick_event_is_the_only_answer_to_a_tick_without_consequence() -> None:

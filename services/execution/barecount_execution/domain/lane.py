@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from barecount_contracts import InputFile, Reconciliation, StagedOutput, StageMetrics, TaskRef
@@ -63,8 +63,8 @@ class Lane:
     worker: str | None = None
     outputs: tuple[StagedOutput, ...] = ()
     sources: tuple[InputFile, ...] = ()
-    metrics: Map[str, StageMetrics] = Map()
-    reconciliations: Map[str, tuple[Reconciliation, ...]] = Map()
+    metrics: Map[str, StageMetrics] = field(default_factory=Map)
+    reconciliations: Map[str, tuple[Reconciliation, ...]] = field(default_factory=Map)
     grants: tuple[int, ...] = ()
     doubtful: bool = False
     published: int = 0

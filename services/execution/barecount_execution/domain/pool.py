@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from immutables import Map
 
@@ -54,9 +54,9 @@ class Pool:
 
     name: str
     fences: tuple[Item, ...] = ()
-    lines: Map[str, Line] = Map()
-    holding: Map[str, int] = Map()
-    turns: Map[str, int] = Map()
+    lines: Map[str, Line] = field(default_factory=Map)
+    holding: Map[str, int] = field(default_factory=Map)
+    turns: Map[str, int] = field(default_factory=Map)
     turn: int = 0
 
     def next(self) -> Item | None:

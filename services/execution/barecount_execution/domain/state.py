@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from barecount_contracts import Bodies
@@ -35,14 +35,14 @@ class State:
     """
 
     clock: datetime | None = None
-    pools: Map[str, Pool] = Map()
-    workers: Map[str, Worker] = Map()
-    runs: Map[RunKey, Run] = Map()
-    ended: Map[RunKey, bool] = Map()
-    leases: Map[str, Lease] = Map()
-    retries: Map[Item, datetime] = Map()
-    tickets: Map[str, int] = Map()
-    bodies: Map[str, Shared] = Map()
+    pools: Map[str, Pool] = field(default_factory=Map)
+    workers: Map[str, Worker] = field(default_factory=Map)
+    runs: Map[RunKey, Run] = field(default_factory=Map)
+    ended: Map[RunKey, bool] = field(default_factory=Map)
+    leases: Map[str, Lease] = field(default_factory=Map)
+    retries: Map[Item, datetime] = field(default_factory=Map)
+    tickets: Map[str, int] = field(default_factory=Map)
+    bodies: Map[str, Shared] = field(default_factory=Map)
 
     def pool(self, name: str) -> Pool:
         return self.pools.get(name, Pool(name))

@@ -1,0 +1,203 @@
+"""What happens to attempts whose worker is silent or gone, and to publications that they may have left behind."""
+
+from __future__ import annotations
+
+from barecount_contracts import (
+    DataPartitionPublished,
+    PublishTicketGranted,
+    ReportIgnored,
+    RunCancelled,
+    RunFailed,
+    RunSucceeded,
+    TaskDispatched,
+    TaskRetryScheduled,
+)
+
+from tests.unit.execution.world import World, manifest, names, one, published
+
+
+def at_publish(world: World, *, attempts: int = 3, workers: tuple[str, ...] = ("w1",)) -> World:
+    """A run whose publish attempt is open."""
+    world.admit(document=manifest(attempts=attempts))
+    for worker in workers:
+        world.announce(worker)
+    world.succeeded()
+    world.succeeded()
+    assert world.task.task.stage == "publish"
+    return world
+
+
+def test_a_worker_that_is_silent_loses_its_attempt_and_gets_nothing_more() -> None:
+    world = World()
+    world.announce()
+    world.admit()
+    assert names(world.later(10).tick()) == ["TaskLeaseExpired", "TaskRetryScheduled"]
+    assert names(world.later(60).tick()) == ["TickRecorded"]
+    world.admit("run_2")
+    assert len(world.tasks) == 1
+    assert names(world.announce()) == ["WorkerAnnounced", "TaskDispatched"]
+    assert world.task.run_id == "run_1"
+    assert world.task.task.attempt == 2
+
+
+def test_a_lost_attempt_goes_to_another_worker_in_the_same_decision() -> None:
+    world = World()
+    world.announce("w1")
+    world.admit()
+    world.announce("w2")
+    answer = world.later(10).tick()
+    assert names(answer) == ["TaskLeaseExpired", "TaskRetryScheduled", "TaskDispatched"]
+    assert one(answer, TaskDispatched).task.worker_id == "w2"
+
+
+def test_a_new_incarnation_loses_what_the_old_one_had_at_once() -> None:
+    world = World()
+    world.announce("w1", "a", slots=2)
+    world.admit("run_1", "2025-10-01", "2025-10-02")
+    answer = world.later(1).announce("w1", "b", slots=2)
+    assert names(answer)[0] == "WorkerAnnounced"
+    assert names(answer).count("TaskLeaseExpired") == 2
+    assert names(answer).count("TaskDispatched") == 2
+    assert {task.task.incarnation for task in world.tasks[2:]} == {"b"}
+    assert one(world.succeeded(world.tasks[0]), ReportIgnored).code == "stale-attempt"
+
+
+def test_the_same_incarnation_that_announces_itself_again_keeps_its_attempts() -> None:
+    world = World()
+    world.announce()
+    world.admit()
+    assert names(world.announce()) == ["WorkerAnnounced"]
+    assert names(world.started()) == ["TaskStarted"]
+
+
+def test_a_run_whose_worker_is_lost_at_every_attempt_fails_as_worker_lost() -> None:
+    world = World()
+    world.admit(document=manifest(attempts=2))
+    world.announce()
+    world.later(10).tick()
+    world.announce()
+    ended = world.later(10).tick()
+    assert names(ended) == ["TaskLeaseExpired", "RunFailed"]
+    assert one(ended, RunFailed).error_type == "worker-lost"
+
+
+def test_a_lost_publication_is_tried_again_under_a_higher_number_that_names_the_lost_one() -> None:
+    world = at_publish(World())
+    first = world.task.ticket
+    assert first is not None
+    world.later(10).tick()
+    granted = one(world.announce(), PublishTicketGranted)
+    assert granted.ticket.superseded == (first.number,)
+    assert granted.ticket.fence > first.number
+    found = world.succeeded(publication=published(world.task, ticket=first.number, already=True))
+    assert names(found) == ["TaskSucceeded", "DataPartitionPublished", "RunSucceeded"]
+
+
+def test_a_run_that_lost_its_last_publication_is_fenced_before_it_fails() -> None:
+    world = at_publish(World(), attempts=1, workers=("w1", "w2"))
+    lost = world.task
+    assert lost.ticket is not None
+    answer = world.later(10).tick()
+    assert names(answer) == ["TaskLeaseExpired", "TaskDispatched", "PublishTicketGranted"]
+    assert one(answer, TaskDispatched).purpose == "fence"
+    assert world.task.purpose == "fence"
+    assert world.task.task.worker_id != lost.task.worker_id
+    assert world.task.ticket is not None
+    assert world.task.ticket.superseded == (lost.ticket.number,)
+    ended = world.succeeded()
+    assert names(ended) == ["TaskSucceeded", "RunFailed"]
+    assert one(ended, RunFailed).error_type == "worker-lost"
+
+
+def test_a_fence_that_finds_the_publication_makes_the_run_succeed() -> None:
+    world = at_publish(World(), attempts=1, workers=("w1", "w2"))
+    lost = world.task
+    assert lost.ticket is not None
+    world.later(10).tick()
+    ended = world.succeeded(publication=published(world.task, ticket=lost.ticket.number, already=True))
+    assert names(ended) == ["TaskSucceeded", "DataPartitionPublished", "RunSucceeded"]
+    assert one(ended, DataPartitionPublished).publication.ticket == lost.ticket.number
+    assert one(ended, RunSucceeded).totals.records_out == 7
+    assert one(ended, RunSucceeded).totals.records_in == 1000
+
+
+def test_a_cancelled_run_waits_for_its_open_publication_and_then_fences_it() -> None:
+    world = at_publish(World())
+    assert names(world.stop()) == ["RunCancelling"]
+    assert names(world.failed(error="interrupted")) == ["TaskFailed", "TaskDispatched", "PublishTicketGranted"]
+    assert world.task.purpose == "fence"
+    assert names(world.succeeded()) == ["TaskSucceeded", "RunCancelled"]
+
+
+def test_a_publication_that_was_faster_than_the_cancel_wins() -> None:
+    world = at_publish(World())
+    world.stop()
+    assert names(world.succeeded()) == ["TaskSucceeded", "DataPartitionPublished", "RunSucceeded"]
+
+
+def test_a_fence_after_a_cancel_that_finds_the_publication_makes_the_run_succeed() -> None:
+    world = at_publish(World())
+    ticket = world.task.ticket
+    assert ticket is not None
+    world.stop()
+    world.later(10).tick()
+    world.announce()
+    ended = world.succeeded(publication=published(world.task, ticket=ticket.number, already=True))
+    assert names(ended)[-1] == "RunSucceeded"
+
+
+def test_cancelling_while_a_lost_publication_waits_for_its_retry_fences_it() -> None:
+    world = at_publish(World())
+    world.later(10).tick()
+    assert names(world.stop()) == ["RunCancelling"]
+    assert names(world.announce()) == ["WorkerAnnounced", "TaskDispatched", "PublishTicketGranted"]
+    assert world.task.purpose == "fence"
+    assert one(world.succeeded(), RunCancelled).reason == "not needed"
+
+
+def test_a_fence_is_tried_until_one_succeeds_and_each_has_a_higher_number() -> None:
+    world = at_publish(World(), attempts=1)
+    world.later(10).tick()
+    world.announce()
+    seen = [world.task.ticket]
+    for wait in (2, 4, 8):
+        failed = world.failed(error="io")
+        assert (one(failed, TaskRetryScheduled).not_before - world.now).total_seconds() == wait
+        world.later(wait).tick()
+        assert world.task.purpose == "fence"
+        seen.append(world.task.ticket)
+    world.later(10).tick()
+    assert names(world.announce()) == ["WorkerAnnounced", "TaskDispatched", "PublishTicketGranted"]
+    seen.append(world.task.ticket)
+    numbers = [ticket.number for ticket in seen if ticket is not None]
+    assert numbers == sorted(set(numbers))
+    assert world.task.ticket is not None
+    assert len(world.task.ticket.superseded) == 5
+    assert names(world.succeeded()) == ["TaskSucceeded", "RunFailed"]
+
+
+def test_a_fence_goes_before_everything_that_waits() -> None:
+    world = at_publish(World(), attempts=1)
+    world.admit("run_2")
+    world.later(10).tick()
+    world.announce()
+    assert (world.task.run_id, world.task.purpose) == ("run_1", "fence")
+
+
+def test_a_fence_beats_and_keeps_its_lease_though_its_run_is_closing() -> None:
+    world = at_publish(World(), attempts=1)
+    world.later(10).tick()
+    world.announce()
+    world.later(8).alive()
+    assert names(world.later(8).tick()) == ["TickRecorded"]
+
+
+def test_what_was_published_before_stays_published_when_another_data_partition_fails() -> None:
+    world = World()
+    world.announce()
+    world.admit("run_1", "2025-10-01", "2025-10-02")
+    for _ in range(3):
+        world.succeeded()
+    ended = one(world.failed(), RunFailed)
+    assert ended.totals.records_out == 7
+    assert [event.type for event in world.events].count("DataPartitionPublished") == 1
