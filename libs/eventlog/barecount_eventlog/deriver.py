@@ -33,8 +33,9 @@ class Deriver:
 
     transform(batch, positions): batch holds every source's new records (in offset order within a source partition); positions maps
     (topic, partition) to the covered [from, next), where next steps over control markers, so that it reaches the source's end. It is called
-    again for the same input after a crash or a lost transaction, and with an empty batch when only markers went by.
+    again for the same input after a crash or a lost transaction, and with an empty batch when only markers went by or after `poke`.
     restore: awaited after the fence and before the first transform of every take-over: rebuild what transform keeps from the output log.
+    A CodeFault that it raises makes the deriver stand, as one of transform does.
     committed: told after each commit the next offset by output partition; adopt here what the transform prepared.
     linger: seconds in which a batch may grow when fewer than `max_batch` records are there; 0 groups only what arrives during a commit.
     """
@@ -66,6 +67,7 @@ class Deriver:
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._change = asyncio.Event()
+        self._poked = False
         self.ready = False
         self.failed: Exception | None = None
 
@@ -83,6 +85,12 @@ class Deriver:
             await asyncio.wait({self._task}, timeout=20)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def poke(self) -> None:
+        """Calls transform soon, with whatever has arrived or nothing: there is something to write that no source record asks for."""
+        self._poked = True
+        if self._reader is not None:
+            self._reader.wake()
 
     def lag(self) -> dict[tuple[str, int], int]:
         """Source offsets not covered yet, by (topic, partition)."""
@@ -144,15 +152,16 @@ class Deriver:
         assert self._reader is not None
         while not self._stopping.is_set():
             batches = await self._gathered(self._reader)
-            if batches:
+            if batches or self._poked:
+                self._poked = False
                 await self._derive(writer, batches)
             for topic in self._sources:
                 lag = sum(count for (t, _), count in self.lag().items() if t == topic)
                 metrics.DERIVER_LAG.labels(**self._labels, topic=topic).set(lag)
 
     async def _gathered(self, reader: Reader) -> list[Batch]:
-        batches = await reader.take_any(self._max_batch, 1.0)
-        if not batches or not self._linger:
+        batches = await reader.take_any(self._max_batch, 0 if self._poked else 1.0)
+        if not batches or not self._linger or self._poked:
             return batches
         until = time.monotonic() + self._linger
         while sum(len(b.records) for b in batches) < self._max_batch and (rest := until - time.monotonic()) > 0:
@@ -168,6 +177,8 @@ class Deriver:
         after = dict(self._next) | {TopicPartition(*where): next_ for where, (_, next_) in covered.items()}
         out = await self._transformed(records, covered)
         moved = {TopicPartition(*where): next_ for where, (_, next_) in covered.items()}
+        if not out and not moved:
+            return
         ends = await writer.commit(self._addressed(out, after), moved)
         self._next, self.failed, self.ready = after, None, True
         metrics.DERIVER_BATCH.labels(**self._labels).observe(len(records))
@@ -181,7 +192,7 @@ class Deriver:
             out = self._transform(records, covered)
             return await out if inspect.isawaitable(out) else out
         except Exception as error:
-            (topic, partition), (begin, _) = next(iter(covered.items()))
+            (topic, partition), (begin, _) = next(iter(covered.items()), ((self._output, self._partition), (0, 0)))
             at = records[0].position if records else Position(topic=topic, partition=partition, offset=begin)
             raise CodeFault("transform", at, error) from error
 

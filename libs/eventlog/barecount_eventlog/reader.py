@@ -130,6 +130,10 @@ class Reader:
                 found.append(batch)
         return found
 
+    def wake(self) -> None:
+        """Lets a `take_any` under way return now, with what there is."""
+        self._any.set()
+
     def end(self, where: TopicPartition) -> int | None:
         """The last known end (read_committed: last stable offset) of a partition; None before the first fetch."""
         if self._consumer is None:
