@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from barecount_eventlog import Appender
+
 from tests.integration.eventlog.kit import Topics, create_topics, settings_of
 from tests.support.servers import Kafka
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from barecount_eventlog import Appender, KafkaSettings, Recorded, read_all
+
 from tests.support.servers import Kafka
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from barecount_eventlog import Handler, end_offsets
 
+from tests.integration.eventlog.counter import Counter, add, gate
 from tests.integration.eventlog.kit import Topics
-from tests.integration.eventlog.counter import Counter, add, gate, tick
 
 
 def handler_of(topics: Topics, **more: Any) -> Handler[Any]:

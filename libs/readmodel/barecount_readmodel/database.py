@@ -1,0 +1,95 @@
+"""One service's PostgreSQL: a pool for the projector, and read-only queries of one tenant under row-level security."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Self
+
+import asyncpg
+
+from .errors import QueryRoleMissing, ReadModelError
+from .schema import literal, prepare, quoted
+from .view import Connection, View, schema_of
+
+# what belongs to every tenant may be read by policies and internal reads only; no tenant can be named so (see the chassis)
+EVERY_TENANT: Final = "*"
+
+
+class Database:
+    """Opened once a process. pool: the projector's side, logged in as the owner of the tables."""
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], readers: asyncpg.Pool[asyncpg.Record], service: str) -> None:
+        self.pool, self._readers, self.service = pool, readers, service
+        self.query_role = query_role_of(service)
+        self.schema: str | None = None
+
+    @classmethod
+    async def open(cls, url: str, *, service: str, connections: int = 4) -> Self:
+        """connections: the most of each of the two pools; idle ones are closed after a minute.
+
+        Raises: QueryRoleMissing; OSError or asyncpg's errors when the server is not there.
+        """
+        # without statement caching surprises: a schema change makes asyncpg's cached plans invalid, and ours never change
+        pool, readers = [
+            await asyncpg.create_pool(url, min_size=least, max_size=connections, max_inactive_connection_lifetime=60, command_timeout=60)
+            for least in (1, 0)
+        ]
+        database = cls(pool, readers, service)
+        try:
+            async with pool.acquire() as conn:
+                await _ensure_query_role(conn, database.query_role)
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def close(self) -> None:
+        for pool in (self._readers, self.pool):
+            try:
+                await pool.close()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                pool.terminate()
+
+    async def prepare(self, views: Sequence[View]) -> str:
+        """Creates the schema of this view set unless it stands, and directs queries to it. The projector calls it at its start."""
+        schema = schema_of(self.service, views)
+        async with self.pool.acquire() as conn:
+            await prepare(conn, schema, views, query_role=self.query_role)
+        self.schema = schema
+        return schema
+
+    @asynccontextmanager
+    async def query(self, tenant: str) -> AsyncIterator[Connection]:
+        """One read-only transaction as the query role: table names are the views', rows are the tenant's.
+
+        tenant: EVERY_TENANT for policies and internal reads only, never from a caller. Raises: ReadModelError before `prepare`.
+        """
+        if self.schema is None:
+            raise ReadModelError("the read model is not prepared yet: start the projector first")
+        if not tenant:
+            raise ValueError("a query needs a tenant")
+        async with self._readers.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            await conn.execute(
+                f"SET LOCAL search_path TO {quoted(self.schema)}; SET LOCAL barecount.tenant = {literal(tenant)}; "
+                f"SET LOCAL ROLE {quoted(self.query_role)}"
+            )
+            yield conn
+
+
+def query_role_of(service: str) -> str:
+    """The NOLOGIN role under which a service's queries run; the stack creates it and grants it to the service's login."""
+    return f"{service}_query"
+
+
+async def _ensure_query_role(conn: Connection, role: str) -> None:
+    owner = await conn.fetchval("SELECT current_user")
+    try:
+        if not await conn.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
+            await conn.execute(f"CREATE ROLE {quoted(role)} NOLOGIN")
+        if not await conn.fetchval("SELECT pg_has_role(current_user, $1, 'SET')", role):
+            await conn.execute(f"GRANT {quoted(role)} TO CURRENT_USER")
+    except asyncpg.DuplicateObjectError:
+        return
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise QueryRoleMissing(role, owner) from error
