@@ -108,9 +108,10 @@ class Keyring:
         return None
 
     def _verifies(self, word: Assertion, command: Envelope) -> bool:
+        key = self._public_of(word.issuer)
         try:
             signature = base64.b64decode(word.signature + "=" * (-len(word.signature) % 4), altchars=b"-_", validate=True)
-            self._public_of(word.issuer).verify(signature, signed_bytes(word, command))
+            key.verify(signature, signed_bytes(word, command))
         except (InvalidSignature, ValueError):
             return False
         return True
