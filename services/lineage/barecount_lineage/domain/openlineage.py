@@ -1,6 +1,7 @@
 """OpenLineage 2-0-2 as values: the event, and each facet in the version that this release writes.
 
-Sources: OpenLineage spec/OpenLineage.json and spec/facets. A facet is a key in its holder's map; versions are MODEL-REVISION-ADDITION. Absent values are left out: the schemas refuse null.
+Sources: OpenLineage spec/OpenLineage.json and spec/facets. A facet is a key in its holder's map; versions are MODEL-REVISION-ADDITION.
+Absent values are left out: the schemas refuse null.
 """
 
 from __future__ import annotations
