@@ -64,7 +64,8 @@ def _compare(jar: Jar, path: Path, lock: Path) -> None:
     if found != jar.sha256:
         raise JarMismatch(
             f"{jar.group}:{jar.artifact}:{jar.version} has SHA-256 {found}, but {lock.name} names {jar.sha256}.\n"
-            f"Nothing was started. Delete {path} (and the same file under ~/.m2/repository, where jgo keeps what it fetched) and start again;\n"
+            f"Nothing was started. Delete {path} (and the same file under ~/.m2/repository, where jgo keeps what it fetched) "
+            "and start again;\n"
             "if it comes back like this, the registry or the way to it serves other bytes than were reviewed: do not go on."
         )
 

@@ -68,7 +68,7 @@ class KafkaServer:
         properties.write_text(self._properties())
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(jars, properties)
-        command = [*java(), *HEAP, *self._options(), "-cp", jars, "kafka.Kafka", properties]
+        command: list[str | Path] = [*java(), *HEAP, *self._options(), "-cp", jars, "kafka.Kafka", properties]
         self.child = Child(command, log=self.log, ends_with_parent=self._ends_with_parent)
         return self.child
 

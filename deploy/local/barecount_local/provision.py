@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 from .errors import StackError, TopicMismatch
@@ -34,21 +35,19 @@ def provision(kafka: dict[str, str] | None, postgres: str | None, kafka_users: d
 
 
 def furnish_kafka(connection: dict[str, str], users: dict[str, str]) -> None:
-    """Creates the catalogue's topics, each service's ACLs and the SCRAM users that do not exist yet."""
-    from confluent_kafka.admin import AdminClient
-
+    """Creates the catalogue's topics, each service's ACLs and the SCRAM users that do not exist yet; topics alone without users."""
     from barecount_contracts import catalogue
 
-    admin = AdminClient({**connection, "log_level": 0})
+    admin = _library().AdminClient({**connection, "log_level": 0})
     create_topics(admin, catalogue())
-    create_acls(admin, catalogue())
-    create_users(admin, users)
+    if users:
+        create_acls(admin, catalogue())
+        create_users(admin, users)
 
 
 def create_topics(admin: Any, known: Any) -> None:
     """Creates what is missing. Raises TopicMismatch when one stands with another partition count."""
-    from confluent_kafka.admin import NewTopic
-
+    library = _library()
     standing = admin.list_topics(timeout=SECONDS).topics
     fresh = []
     for topic in known.topics.values():
@@ -56,42 +55,43 @@ def create_topics(admin: Any, known: Any) -> None:
             found = len(standing[topic.name].partitions)
             if found != topic.partitions:
                 raise TopicMismatch(
-                    f"topic {topic.name} has {found} partitions, but contracts/topics.yaml names {topic.partitions}. Keys would move between "
-                    "partitions and their order would be lost: set it back, or start a new log generation (docs: operating)."
+                    f"topic {topic.name} has {found} partitions, but contracts/topics.yaml names {topic.partitions}. Keys would move "
+                    "between partitions and their order would be lost: set it back, or start a new log generation (docs: operating)."
                 )
             continue
         config = {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms), "max.message.bytes": str(topic.max_bytes)}
         if topic.is_inbox:
             # deadlines and idempotency keys are judged by the broker's clock, which no client can set
             config["message.timestamp.type"] = "LogAppendTime"
-        fresh.append(NewTopic(topic.name, topic.partitions, 1, config=config))
+        fresh.append(library.NewTopic(topic.name, topic.partitions, 1, config=config))
     _settle(admin.create_topics(fresh, request_timeout=SECONDS).values() if fresh else ())
 
 
 def create_acls(admin: Any, known: Any) -> None:
     """Creates the permissions that are missing and takes away those that the catalogue no longer names."""
-    from confluent_kafka.admin import AclBinding, AclBindingFilter, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
-
     from .principals import permissions
 
+    library = _library()
     wanted = {
-        AclBinding(
-            ResourceType[row.resource],
+        library.AclBinding(
+            library.ResourceType[row.resource],
             row.name,
-            ResourcePatternType.PREFIXED if row.prefixed else ResourcePatternType.LITERAL,
+            library.ResourcePatternType.PREFIXED if row.prefixed else library.ResourcePatternType.LITERAL,
             f"User:{row.principal}",
             "*",
-            AclOperation[row.operation],
-            AclPermissionType.ALLOW,
+            library.AclOperation[row.operation],
+            library.AclPermissionType.ALLOW,
         )
         for row in permissions(known)
     }
-    every = AclBindingFilter(ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY)
+    every = library.AclBindingFilter(
+        library.ResourceType.ANY, None, library.ResourcePatternType.ANY, None, None, library.AclOperation.ANY, library.AclPermissionType.ANY
+    )
     standing = set(admin.describe_acls(every, request_timeout=SECONDS).result())
     if wanted - standing:
         _settle(admin.create_acls(list(wanted - standing), request_timeout=SECONDS).values())
     stale = [
-        AclBindingFilter(a.restype, a.name, a.resource_pattern_type, a.principal, a.host, a.operation, a.permission_type)
+        library.AclBindingFilter(a.restype, a.name, a.resource_pattern_type, a.principal, a.host, a.operation, a.permission_type)
         for a in standing - wanted
     ]
     if stale:
@@ -100,11 +100,12 @@ def create_acls(admin: Any, known: Any) -> None:
 
 def create_users(admin: Any, users: dict[str, str]) -> None:
     """SCRAM users that came after the data folder was formatted."""
-    from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
-
+    library = _library()
     standing = admin.describe_user_scram_credentials(None, request_timeout=SECONDS).result()
-    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096)
-    fresh = [UserScramCredentialUpsertion(name, info, password.encode()) for name, password in users.items() if name not in standing]
+    info = library.ScramCredentialInfo(library.ScramMechanism.SCRAM_SHA_256, 4096)
+    fresh = [
+        library.UserScramCredentialUpsertion(name, info, password.encode()) for name, password in users.items() if name not in standing
+    ]
     if fresh:
         _settle(admin.alter_user_scram_credentials(fresh, request_timeout=SECONDS).values())
 
@@ -127,6 +128,11 @@ async def furnish_postgres(dsn: str, roles: dict[str, str]) -> None:
         await connection.execute("revoke connect on database postgres from public")
     finally:
         await connection.close()
+
+
+def _library() -> Any:
+    """confluent-kafka's admin module, untyped: it exports its names only in C. Never loaded where services are forked."""
+    return import_module("confluent_kafka.admin")
 
 
 def _settle(futures: Iterable[Any]) -> None:

@@ -1,0 +1,92 @@
+"""What runs in a data folder, asked now: health, lag and memory of every process, beside what stack.json recorded."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+
+import psutil
+
+from . import ports, record
+from .kafka import answers
+from .settings import StackSettings
+
+
+def status(settings: StackSettings) -> dict[str, Any]:
+    """{"state", "url", "data_dir", "supervisor", "processes": [{"name", "pid", "address", "health", "lag", "log", "pss_bytes",
+    "restarts", "last_error", "last_lines"}], "pss_bytes"}.
+
+    state: stopped, starting, ready, stopping, or orphaned (its supervisor was killed).
+    """
+    found = record.read(settings.record)
+    if not found:
+        return {
+            "state": "stopped",
+            "url": settings.url,
+            "data_dir": str(settings.data_dir),
+            "supervisor": None,
+            "processes": [],
+            "pss_bytes": 0,
+        }
+    boss = record.supervisor_lives(found)
+    rows = [_row(one) for one in found.get("processes", [])]
+    state = found["state"]
+    if not boss and state != "stopped":
+        state = "orphaned" if record.living(found) else "stopped"
+    memory = sum(row["pss_bytes"] or 0 for row in rows)
+    if boss:
+        memory += _pss(found["supervisor"]["pid"])
+    kept: dict[str, Any] = {
+        name: found[name] for name in ("url", "data_dir", "started_at", "kafka_bootstrap", "versions", "ports") if name in found
+    }
+    return {"state": state, **kept, "supervisor": found["supervisor"] if boss else None, "processes": rows, "pss_bytes": memory}
+
+
+def _row(one: dict[str, Any]) -> dict[str, Any]:
+    lives = bool(one.get("pid")) and record.same_process(one["pid"], one.get("started"))
+    health, lag = _health(one["name"], one["address"]) if lives else ("down", None)
+    shown = {name: one.get(name) for name in ("name", "pid", "address", "log", "restarts", "last_error", "last_lines")}
+    return {**shown, "pid": one["pid"] if lives else None, "health": health, "lag": lag, "pss_bytes": _pss(one["pid"]) if lives else None}
+
+
+def _health(name: str, address: str) -> tuple[str, int | None]:
+    port = int(address.rpartition(":")[2])
+    if name == "kafka":
+        return ("ready" if answers(port) else "starting"), None
+    if name in ("postgres", "caddy"):
+        return ("ready" if ports.accepts(port) else "starting"), None
+    connection = http.client.HTTPConnection(ports.HOST, port, timeout=2)
+    try:
+        connection.request("GET", "/health/ready")
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException):
+        return "starting", None
+    finally:
+        connection.close()
+    return ("ready" if answer.status == 200 else "starting"), _lag(body)
+
+
+def _lag(body: bytes) -> int | None:
+    """The records that the service's readers are behind, all parts together; None when it does not tell."""
+    try:
+        checks = json.loads(body).get("checks", {})
+        behind = [check["lag"] for check in checks.values() if "lag" in check]
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return sum(behind) if behind else None
+
+
+def _pss(pid: int) -> int:
+    """Proportional memory of a process and its children, bytes: shared pages count once among those who share them."""
+    total = 0
+    try:
+        process = psutil.Process(pid)
+        # the supervisor's children are the stack itself and have their own rows
+        family = [process] if process.name().startswith("python") else [process, *process.children(recursive=True)]
+        for one in family:
+            total += one.memory_full_info().pss if psutil.LINUX else one.memory_info().rss
+    except psutil.Error:
+        return total
+    return total
