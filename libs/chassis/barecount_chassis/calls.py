@@ -87,7 +87,9 @@ class RecordedCalls:
             await self._app(scope, _replay(body, receive), answer)
             if not answer.finished and not answer.passed:
                 raise RuntimeError("the route ended without a whole answer")
-        except Exception as error:
+        except Exception as raised:
+            # the framework wraps what a `send` raises, so the reason is kept beside it
+            error = answer.unopened or raised
             if answer.passed:
                 # part of a stream is out: the connection is cut, which is how HTTP says so; the end is recorded below
                 telemetry.logger().exception(telemetry.CALL_FAILED, request_id=str(call.request_id))
@@ -162,6 +164,7 @@ class _Answer:
         self._held: list[Message] = []
         self.status, self.finished, self.passed = 500, False, False
         self.broken: Exception | None = None
+        self.unopened: Problem | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -170,6 +173,7 @@ class _Answer:
             if self._call.streaming and self.status < 400:
                 problem = await self._opened(self.status)
                 if problem is not None:
+                    self.unopened = problem
                     raise problem
                 self.passed = True
         self.finished = message["type"] == "http.response.body" and not message.get("more_body", False)
@@ -181,7 +185,7 @@ class _Answer:
     async def replace(self, problem: Problem, scope: Scope, receive: Receive | None) -> None:
         """Drops what is held and holds a problem document instead."""
         self._held.clear()
-        self._call.streaming, self._call.problem_code = False, problem.code
+        self._call.streaming, self._call.problem_code, self.unopened = False, problem.code, None
         await problem.response(self._call.request_id)(scope, receive or _nothing, self)
 
     async def flush(self) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
+import structlog
 from barecount_chassis import Caller, Settings, create_app, create_keypair, issue_token, require, streams
 from barecount_contracts import Envelope, Position
 from fastapi import APIRouter, FastAPI, Request
@@ -63,7 +64,8 @@ def settings(keys: Path) -> Settings:
 
 @pytest.fixture(scope="session", autouse=True)
 def traced() -> None:
-    """Spans as in a running service, without an exporter."""
+    """Spans and JSON logs as in a running service, without an exporter."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)])
     if not isinstance(trace.get_tracer_provider(), TracerProvider):
         trace.set_tracer_provider(TracerProvider())
 

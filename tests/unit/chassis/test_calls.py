@@ -10,7 +10,7 @@ import httpx
 import pytest
 from barecount_chassis import Settings, create_app, openapi, route_permissions, routes_without_permission
 from barecount_chassis.floods import Floods
-from barecount_contracts import Envelope
+from barecount_contracts import Envelope, Position
 from barecount_contracts.rules import permissions
 from fastapi import APIRouter, FastAPI
 
@@ -164,6 +164,25 @@ async def test_a_stream_whose_opening_is_not_recorded_is_not_opened(
     appender.fail = ConnectionError()
     answer = await client.get("/stream", headers={"Authorization": token()})
     assert (answer.status_code, answer.json()["code"]) == (503, "evidence-unavailable")
+
+
+async def test_a_stream_whose_opening_alone_fails_says_so(
+    client: httpx.AsyncClient, appender: RecordingAppender, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = appender.append
+    tries = 0
+
+    async def first_fails(topic: str, key: str, envelope: Envelope) -> Position:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise ConnectionError
+        return await good(topic, key, envelope)
+
+    monkeypatch.setattr(appender, "append", first_fails)
+    answer = await client.get("/stream", headers={"Authorization": token()})
+    assert (answer.status_code, answer.json()["code"]) == (503, "evidence-unavailable")
+    assert [(call["phase"], call["status"]) for call in appender.calls] == [("answered", 503)]
 
 
 async def test_health_metrics_and_the_description_need_no_token_and_leave_no_record(
