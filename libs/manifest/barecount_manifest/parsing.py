@@ -71,7 +71,7 @@ def validate(document: Mapping[str, Any]) -> tuple[Problem, ...]:
     try:
         return check_manifest(Manifest.model_validate(dict(document)))
     except ValidationError as error:
-        wrong = tuple(_problem(detail) for detail in error.errors(include_url=False))
+        wrong = tuple(_problem(detail) for detail in _causes(error))
         return (*wrong, *_between_the_right_parts(document, {problem.path.split("/")[1] for problem in wrong if problem.path}))
 
 
@@ -110,6 +110,16 @@ def referenced_contracts(manifest: Manifest) -> tuple[ContractReference, ...]:
     """Every contract version that the sources and sinks name, each once, in order of appearance."""
     named = [source.contract for source in manifest.sources] + [sink.contract for sink in manifest.sinks]
     return tuple(dict.fromkeys(named))
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """pydantic also calls a list too short whose items are wrong: the items' own errors say it."""
+    details = error.errors(include_url=False)
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short" or not any(d["loc"][: len(detail["loc"])] == detail["loc"] != d["loc"] for d in details)
+    ]
 
 
 def _problem(detail: Any) -> Problem:

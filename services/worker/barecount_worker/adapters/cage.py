@@ -7,6 +7,7 @@ variables as tables. tests/integration/worker proves it against the DuckDB that 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,9 +55,9 @@ class Cage:
 
     def _run(self, statement: str, shown: str | None = None) -> duckdb.DuckDBPyConnection:
         uses = {name: value for name, value in self._parameters.items() if f"${name}" in statement}
+        ended = threading.Event()
         try:
-            with self._stop.calling(self._connection.interrupt):
-                # an interrupt before the statement began is not kept by DuckDB
+            with self._stop.calling(lambda: threading.Thread(target=self._interrupt, args=(ended,), daemon=True).start()):
                 if self._stop():
                     raise StageFailed(ErrorType.INTERRUPTED, self._stop.reason)
                 return self._connection.execute(statement, uses or None)
@@ -70,6 +71,14 @@ class Cage:
             raise StageFailed(ErrorType.IO_ERROR, _first(error)) from error
         except duckdb.Error as error:
             raise StageFailed(ErrorType.SQL_FAILED, f"{_first(error)} in: {(shown or statement).strip()[:500]}") from error
+        finally:
+            ended.set()
+
+    def _interrupt(self, ended: threading.Event) -> None:
+        """DuckDB forgets an interrupt that comes before its statement began: repeat it until the statement has ended."""
+        while not ended.is_set():
+            self._connection.interrupt()
+            ended.wait(0.02)
 
 
 @contextmanager

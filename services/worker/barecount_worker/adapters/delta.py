@@ -119,11 +119,11 @@ def publish(
         _refuse(seen, target, number)
         try:
             if superseded and fence_number is not None and (seen.number is None or seen.number < fence_number):
-                _commit(seen, target, fence_number, None, {"kind": "fence", **metadata, **_before(seen, target)})
+                _commit(seen, target, fence_number, None, {**metadata, **_before(seen, target), "kind": "fence"})
                 seen = look(target)
                 continue
             records = sum(file.records for file in files)
-            said = {"kind": "publish", **metadata, "files_digest": files_digest, "records": str(records)}
+            said = {**metadata, "kind": "publish", "files_digest": files_digest, "records": str(records)}
             version = _commit(seen, target, number, files, said)
             return Published(version, number, files_digest, records, metadata.get("run_id", ""), already=False)
         except CommitFailedError:
@@ -144,7 +144,7 @@ def fence(target: Target, number: int, metadata: Mapping[str, str]) -> Fenced:
         _refuse(seen, target, number)
         before = _current(seen, target)
         try:
-            version = _commit(seen, target, number, None, {"kind": "fence", **metadata, **_before(seen, target)})
+            version = _commit(seen, target, number, None, {**metadata, **_before(seen, target), "kind": "fence"})
             return Fenced(number, version, before)
         except CommitFailedError:
             continue
@@ -171,7 +171,7 @@ def rollback(target: Target, number: int, published: int, metadata: Mapping[str,
         if missing:
             raise StageFailed(ErrorType.IO_ERROR, f"rollback incomplete: files of before were vacuumed: {', '.join(missing)}")
         earlier = _publication_before(seen, target, current.version)
-        said = {"kind": "rollback", **metadata, "rolled_back": str(published), "files_digest": earlier.files_digest if earlier else ""}
+        said = {**metadata, "kind": "rollback", "rolled_back": str(published), "files_digest": earlier.files_digest if earlier else ""}
         try:
             version = _commit(seen, target, number, files, {**said, "records": str(sum(file.records for file in files))})
         except CommitFailedError:
@@ -201,7 +201,7 @@ def _commit(seen: Look, target: Target, number: int, files: Sequence[DataFile] |
     adds: list[AddAction | RemoveAction] = [
         AddAction(file.path, file.size, {column: value}, 0, True, json.dumps({"numRecords": file.records})) for file in files or ()
     ]
-    described = {"app_id": target.app_id, "number": str(number), **said}
+    described = {**said, "app_id": target.app_id, "number": str(number)}
     seen.table.create_write_transaction(
         adds,
         mode="append" if files is None else "overwrite",

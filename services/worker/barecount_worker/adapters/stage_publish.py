@@ -134,22 +134,23 @@ def _needed(task: StageTask, stage: PublishStage) -> list[str]:
 
 def _judge(bench: Bench, cage: Cage, stage: PublishStage, sink: Sink, fields: tuple[Field, ...]) -> StageResult:
     task = bench.task
+    named = f"'{stage.input}' breaks contract {sink.contract.name} {sink.contract.version}"
     columns = list(_columns(cage, stage.input, fields))
-    contract = [] if any(one.stops for one in columns) else list(contract_checks(cage, task.contract(sink.contract), stage.input))
-    if not any(one.stops for one in columns):
-        contract.append(_one_partition(cage, stage.input, task))
+    if found := broken(columns):  # rules and totals over other types would only confuse
+        result = StageResult(checks=tuple(one.result for one in columns))
+        raise StageFailed(ErrorType.CONTRACT_VIOLATION, f"{named}: {found}", result)
+    contract = [*contract_checks(cage, task.contract(sink.contract), stage.input), _one_partition(cage, stage.input, task)]
     quality = list(quality_checks(cage, task.manifest.quality))
     totals, compared = _reconcile(bench, cage)
-    checked = (*columns, *contract, *quality)
+    checked = (*contract, *quality)
     result = StageResult(
         metrics=StageMetrics(records_in=next((o.records for o in task.inputs if o.name == stage.input), 0)),
         checks=tuple(one.result for one in checked),
         reconciliations=compared,
         control_totals=totals,
     )
-    if found := broken([*columns, *contract]):
-        message = f"'{stage.input}' breaks contract {sink.contract.name} {sink.contract.version}: {found}"
-        raise StageFailed(ErrorType.CONTRACT_VIOLATION, message, result)
+    if found := broken(contract):
+        raise StageFailed(ErrorType.CONTRACT_VIOLATION, f"{named}: {found}", result)
     if found := broken(quality):
         raise StageFailed(ErrorType.QUALITY_FAILED, f"quality rules do not hold: {found}", result)
     if off := [one for one in compared if not one.holds]:
