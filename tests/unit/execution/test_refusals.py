@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from barecount_contracts import CommandRefused, ReportIgnored, RunRefused, StartRun
+from barecount_contracts import AdmitRun, CommandRefused, ReportIgnored, RunRefused, StartRun
 
-from tests.unit.execution.world import World, manifest, names, one, success
+from tests.unit.execution.world import DIGEST, World, bodies, manifest, names, one, plan, success
 
 
 def test_a_run_id_that_was_admitted_before_is_refused() -> None:
@@ -46,6 +46,20 @@ def test_a_manifest_that_cannot_be_run_is_refused() -> None:
 def test_bodies_that_no_task_could_carry_are_refused() -> None:
     world = World()
     assert one(world.admit(document={**manifest(), "description": "x" * 600_001}), RunRefused).code == "payload-too-large"
+
+
+def test_a_manifest_that_is_not_the_plans_is_refused() -> None:
+    world = World()
+    other = AdmitRun(run_id="run_1", pool="default", plan=plan(), plan_digest=DIGEST, bodies=bodies(manifest(attempts=5)))
+    assert one(world.send(other), RunRefused).code == "invalid-manifest"
+
+
+def test_a_run_without_a_contract_that_its_manifest_names_is_refused() -> None:
+    world = World()
+    less = bodies().model_copy(update={"contracts": bodies().contracts[:1]})
+    answer = world.send(AdmitRun(run_id="run_1", pool="default", plan=plan(), plan_digest=DIGEST, bodies=less))
+    assert one(answer, RunRefused).code == "unknown-contract-version"
+    assert names(world.admit()) == ["RunQueued"]
 
 
 def test_a_command_of_another_inbox_is_refused() -> None:

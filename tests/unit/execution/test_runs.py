@@ -254,7 +254,7 @@ def test_bodies_are_kept_once_for_all_runs_that_share_them_and_forgotten_with_th
     world = World()
     world.admit("run_1")
     world.admit("run_2")
-    world.admit("run_3", digest="sha256:" + "b" * 64)
+    world.admit("run_3", document=manifest(attempts=5))
     first, second = (world.state.runs["acme", run_id] for run_id in ("run_1", "run_2"))
     assert first.bodies is second.bodies
     assert len(world.state.bodies) == 2

@@ -35,6 +35,7 @@ from barecount_contracts import (
 )
 from barecount_eventlog import Emit, Inbound
 from barecount_execution.domain import ExecutionDecider, State
+from barecount_manifest import digest
 
 SPACE = UUID("00000000-0000-0000-0000-00000000c0de")
 BEGIN = datetime(2025, 10, 5, 6, 0, tzinfo=UTC)
@@ -65,16 +66,17 @@ def manifest(stages: Sequence[dict[str, Any]] = (READ, SQL, PUBLISH), attempts: 
 
 
 def bodies(document: dict[str, Any] | None = None) -> Bodies:
-    contract = ContractBody(name="revenue-kpi", version="v3.2", digest=DIGEST, document={"kind": "DataContract"})
-    return Bodies(manifest=document or manifest(), contracts=(contract,))
+    named = (("revenue-kpi", "v3.2"), ("retail", "v1"))
+    contracts = tuple(ContractBody(name=n, version=v, digest=DIGEST, document={"kind": "DataContract"}) for n, v in named)
+    return Bodies(manifest=document or manifest(), contracts=contracts)
 
 
-def plan(*days: str, digest: str = DIGEST) -> PlanSummary:
+def plan(*days: str, document: dict[str, Any] | None = None) -> PlanSummary:
     return PlanSummary(
         pipeline="revenue-kpi",
         environment="prod",
         manifest_version=1,
-        manifest_digest=digest,
+        manifest_digest=digest(document or manifest()),
         contract=ContractRef(name="revenue-kpi", version="v3.2"),
         data_partitions=days or (DAY,),
         mode="run",
@@ -155,9 +157,8 @@ class World:
         tenant: str = "acme",
         document: dict[str, Any] | None = None,
         pool: str = "default",
-        digest: str = DIGEST,
     ) -> list[Message]:
-        command = AdmitRun(run_id=run_id, pool=pool, plan=plan(*days, digest=digest), plan_digest=DIGEST, bodies=bodies(document))
+        command = AdmitRun(run_id=run_id, pool=pool, plan=plan(*days, document=document), plan_digest=DIGEST, bodies=bodies(document))
         return self.send(command, tenant=tenant, key=pool)
 
     def stop(self, run_id: str = "run_1", tenant: str = "acme") -> list[Message]:

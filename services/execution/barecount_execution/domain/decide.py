@@ -22,6 +22,7 @@ from barecount_contracts import (
     WorkerAnnounced,
 )
 from barecount_eventlog import Emit, Inbound
+from barecount_manifest import Manifest, digest, referenced_contracts
 from pydantic import ValidationError
 
 from .deciding import Deciding
@@ -81,8 +82,15 @@ def _why_not_admitted(state: State, inbound: Inbound, key: RunKey, command: Admi
         return "payload-too-large", f"manifest and contracts together have {size} bytes; at most {BODIES_BYTES} can be handed to a worker"
     try:
         stages_of(command.bodies.manifest)
+        manifest = Manifest.model_validate(command.bodies.manifest)
     except (ValidationError, KeyError) as error:
         return "invalid-manifest", f"the effective manifest cannot be run: {' '.join(str(error).split())[:300]}"
+    if digest(command.bodies.manifest) != command.plan.manifest_digest:
+        return "invalid-manifest", f"the manifest is not the one of the plan, {command.plan.manifest_digest}"
+    given = {(contract.name, contract.version) for contract in command.bodies.contracts}
+    missing = [ref for ref in referenced_contracts(manifest) if (ref.name, ref.version) not in given]
+    if missing:
+        return "unknown-contract-version", f"the contract {missing[0].name} {missing[0].version} of the manifest is not at hand"
     return None
 
 

@@ -1,0 +1,72 @@
+"""What the command service decided becomes work: control.events in order, AdmitRun and StopRun out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from barecount_chassis import CommandBus, Policy
+from barecount_chassis.record import Record
+from barecount_contracts import AdmitRun, Envelope, PlanSummary, ReplayApproved, RunCancelRequested, RunRequested, StopRun
+from barecount_readmodel import Database, Projector, Token
+
+from .settings import SERVICE
+from .views.bodies import bodies_of
+
+NAME = "admission"
+SOURCE = "control.events"
+DEFAULT_POOL = "default"
+# longer than any healthy projection takes; then the reader's own backoff takes over
+PROJECTION_SECONDS = 30.0
+
+
+class Admission:
+    """Turns requests into commands. Repeats itself after a crash; the handler knows the source position and ignores what it had."""
+
+    def __init__(self, bus: CommandBus, database: Database, projector: Projector) -> None:
+        self._bus, self._database, self._projector = bus, database, projector
+
+    async def handle(self, record: Record) -> None:
+        """Raises: NotYetProjected when the read model lags; the reader tries again."""
+        event = record.envelope
+        match event.type:
+            case "RunRequested" | "ReplayApproved" | "RunCancelRequested":
+                await self._projector.wait(Token.of(record.position), PROJECTION_SECONDS)
+            case _:
+                return
+        match record.payload:
+            case RunRequested(run_id=run_id, plan=plan, plan_digest=digest):
+                await self._admit(record, event, run_id, plan, digest)
+            case ReplayApproved(new_run_id=run_id, plan=plan, plan_digest=digest):
+                await self._admit(record, event, run_id, plan, digest)
+            case RunCancelRequested(run_id=run_id, reason=reason):
+                await self._derive(record, event, StopRun(run_id=run_id, reason=reason), await self._pool_of(event.tenant, run_id))
+            case _:
+                return
+
+    async def _admit(self, record: Record, event: Envelope, run_id: str, plan: PlanSummary, digest: str) -> None:
+        async with self._database.query(event.tenant) as conn:
+            bodies = await bodies_of(conn, plan)
+        pool = pool_of(bodies.manifest)
+        await self._derive(record, event, AdmitRun(run_id=run_id, pool=pool, plan=plan, plan_digest=digest, bodies=bodies), pool)
+
+    async def _pool_of(self, tenant: str, run_id: str) -> str:
+        """The pool that the run was or will be admitted to: its manifest's word."""
+        async with self._database.query(tenant) as conn:
+            plan = await conn.fetchval("SELECT plan FROM runs WHERE run_id = $1", run_id)
+            if plan is None:
+                # no pool has it: whichever answers says so
+                return DEFAULT_POOL
+            bodies = await bodies_of(conn, PlanSummary.model_validate_json(plan))
+        return pool_of(bodies.manifest)
+
+    async def _derive(self, record: Record, event: Envelope, payload: AdmitRun | StopRun, pool: str) -> None:
+        await self._bus.derive(payload, tenant=event.tenant, source=record.position, correlation=event.correlation, key=pool)
+
+
+def pool_of(manifest: Mapping[str, Any]) -> str:
+    return str(manifest.get("pool") or DEFAULT_POOL)
+
+
+def admission(kafka: Mapping[str, str | None], admission: Admission, instance: str) -> Policy:
+    return Policy(kafka, service=SERVICE, name=NAME, topics=(SOURCE,), handle=admission.handle, instance=instance)

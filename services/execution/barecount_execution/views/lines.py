@@ -1,0 +1,77 @@
+"""What did the stages of a run log, and which records could they not take?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from barecount_contracts import RecordDeadLettered, RunLogged
+from barecount_eventlog import Recorded
+from barecount_readmodel import Connection
+
+
+class LogsView:
+    NAME = "logs"
+    VERSION = 1
+    TOPICS: tuple[str, ...] = ("run.logs",)
+    # a run's lines stand in one partition, so its offsets are their order
+    DDL = """
+    CREATE TABLE logs (
+        tenant text NOT NULL, kafka_partition integer NOT NULL, kafka_offset bigint NOT NULL, run_id text NOT NULL, stage text NOT NULL,
+        data_partition text NOT NULL, attempt integer NOT NULL, worker_id text NOT NULL, level text NOT NULL, event text NOT NULL,
+        error_type text, fields jsonb NOT NULL, sequence integer NOT NULL, logged_at timestamptz NOT NULL,
+        PRIMARY KEY (kafka_partition, kafka_offset)
+    );
+    CREATE INDEX ON logs (tenant, run_id, kafka_offset);
+    """
+
+    async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
+        rows = []
+        for record in records:
+            match record.payload:
+                case RunLogged() as line:
+                    what = (line.level, line.event, line.error_type, json.dumps(line.fields), line.sequence, record.envelope.time)
+                    where = (line.run_id, line.stage, line.data_partition, line.attempt, line.worker_id)
+                    rows.append((record.envelope.tenant, record.partition, record.offset, *where, *what))
+                case _:
+                    pass
+        if rows:
+            await conn.executemany(
+                "INSERT INTO logs VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING", rows
+            )
+
+
+class DeadLettersView:
+    NAME = "dead_letters"
+    VERSION = 1
+    TOPICS: tuple[str, ...] = ("dlq",)
+    DDL = """
+    CREATE TABLE dead_letters (
+        tenant text NOT NULL, entry_id text NOT NULL, kafka_partition integer NOT NULL, kafka_offset bigint NOT NULL, run_id text NOT NULL,
+        pipeline text NOT NULL, stage text NOT NULL, data_partition text NOT NULL, attempt integer NOT NULL, error_type text NOT NULL,
+        reason text NOT NULL, source_path text NOT NULL, source_line integer, payload text NOT NULL, recorded_at timestamptz NOT NULL,
+        PRIMARY KEY (tenant, entry_id)
+    );
+    CREATE INDEX ON dead_letters (tenant, recorded_at, kafka_partition, kafka_offset);
+    CREATE INDEX ON dead_letters (tenant, run_id, recorded_at, kafka_partition, kafka_offset);
+    """
+
+    async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
+        rows = []
+        for record in records:
+            match record.payload:
+                case RecordDeadLettered() as entry:
+                    where = (record.envelope.tenant, entry.entry_id, record.partition, record.offset)
+                    of = (entry.run_id, entry.pipeline, entry.stage, entry.data_partition, entry.attempt)
+                    # PostgreSQL text holds no NUL, a broken source file may
+                    payload = entry.payload.replace("\x00", "\ufffd")
+                    what = (entry.error_type, entry.reason, entry.source.path, entry.source.line, payload, record.envelope.time)
+                    rows.append((*where, *of, *what))
+                case _:
+                    pass
+        if rows:
+            # a worker that was killed and came back may have written an entry twice
+            await conn.executemany(
+                "INSERT INTO dead_letters VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+                rows,
+            )
