@@ -168,3 +168,7 @@ async def close_producer(producer: AIOKafkaProducer) -> None:
         await asyncio.wait_for(producer.stop(), STOP_SECONDS)
     except Exception as error:
         log.info("producer-abandoned", client=producer.client._client_id, error=repr(error))
+    # aiokafka keeps the error of a fatal transaction in a future that nobody awaits; it was reported already
+    waiter = getattr(producer._txn_manager, "_transaction_waiter", None)
+    if waiter is not None and waiter.done() and not waiter.cancelled():
+        waiter.exception()

@@ -1,13 +1,17 @@
-"""Throw-away inbox and events topics, and the log read as a judge reads it."""
+"""Throw-away topics, a handler over them, and the log read as a judge reads it."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from barecount_eventlog import Appender, KafkaSettings, Recorded, read_all
+from barecount_eventlog import Appender, Handler, KafkaSettings, Recorded, end_offsets, read_all
 
+from tests.integration.eventlog.counter import Counter, gate
 from tests.support.servers import Kafka
 
 
@@ -29,6 +33,28 @@ class Topics:
 def settings_of(kafka: Kafka) -> KafkaSettings:
     given = kafka.settings("admin")
     return KafkaSettings(given["bootstrap_servers"], given["sasl_plain_username"], given["sasl_plain_password"])
+
+
+def handler_of(topics: Topics, **more: Any) -> Handler[Any]:
+    return Handler(kafka=topics.kafka, service="test", inbox=topics.inbox, events=topics.events, decider=Counter(), gate=gate, **more)
+
+
+async def drained(handler: Handler[Any], topics: Topics, seconds: float = 30) -> None:
+    """Until every inbox record has its outcome."""
+    ends = await end_offsets(topics.kafka, topics.inbox)
+
+    def decided() -> bool:
+        assert handler.failed is None, handler.failed
+        return all(owner.state.books.inbox_next >= ends[partition] for partition, owner in handler._owners.items())
+
+    await eventually(decided, seconds)
+
+
+async def eventually(check: Callable[[], bool], seconds: float = 15) -> None:
+    """Looks until it is so: what a test watches from outside has no event to wait for."""
+    async with asyncio.timeout(seconds):
+        while not check():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def create_topics(kafka: KafkaSettings, *names: str, partitions: int = 1, **config: str) -> list[str]:

@@ -5,8 +5,7 @@ import asyncio
 from barecount_readmodel import Database, Projector, Token
 
 from tests.integration.eventlog.counter import add
-from tests.integration.eventlog.kit import Topics
-from tests.integration.eventlog.test_handler import handler_of
+from tests.integration.eventlog.kit import Topics, handler_of
 from tests.integration.readmodel.kit import NumbersView
 
 
