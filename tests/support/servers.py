@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Kafka:
 
         unique = f"{name}.{secrets.token_hex(4)}"
         fresh = NewTopic(unique, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
-        self._admin().create_topics([fresh], request_timeout=SECONDS)[unique].result(SECONDS)
+        self._admin.create_topics([fresh], request_timeout=SECONDS)[unique].result(SECONDS)
         return unique
 
     def topics(self, *names: str, partitions: int = 1, **config: str) -> list[str]:
@@ -77,7 +78,7 @@ class Kafka:
             AclBinding(ResourceType.TOPIC, topic, literal, f"User:{principal}", "*", AclOperation[operation], allow)
             for operation in operations or ("READ", "WRITE")
         ]
-        for future in self._admin().create_acls(rows, request_timeout=SECONDS).values():
+        for future in self._admin.create_acls(rows, request_timeout=SECONDS).values():
             future.result(SECONDS)
 
     def furnish(self) -> None:
@@ -97,7 +98,9 @@ class Kafka:
         """Returns when it answers again (after `kill` within some 5 s)."""
         self._server.start()
 
+    @cached_property
     def _admin(self) -> Any:
+        # kept: a client that is collected takes its pending requests with it
         from confluent_kafka.admin import AdminClient
 
         return AdminClient({**self.librdkafka(), "log_level": 0})

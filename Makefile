@@ -1,0 +1,47 @@
+# Everything a person does here, one verb each. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := $(wildcard contracts/barecount_* libs/*/barecount_* services/*/barecount_* deploy/local/barecount_*)
+# a copy of the lock that was installed: equal means there is nothing to do
+INSTALLED := $(VENV)/installed.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help install up down status clean test check bench
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## create .venv with exactly what requirements.lock pins (skipped when unchanged)
+	@cmp -s requirements.lock $(INSTALLED) || { \
+		set -e; \
+		test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/bootstrap.txt; \
+		$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock; \
+		cp requirements.lock $(INSTALLED); \
+	}
+
+up: install ## start Kafka, PostgreSQL, the edge and every service, then tell the story
+	@$(BIN)/barecount up
+
+down: ## stop everything; the data stays
+	@$(BIN)/barecount down
+
+status: ## every process with its address, health, memory and log file
+	@$(BIN)/barecount status
+
+clean: ## stop everything and delete the data folder
+	@$(BIN)/barecount clean
+
+test: install ## every test, against real servers that the tests start themselves
+	@$(BIN)/pytest
+
+check: install ## format, lint, types, floors, contracts
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy $(PACKAGES)
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest tests/contract
+
+bench: install ## measure, each figure beside its raw ceiling (ONLY=name for one)
+	@$(BIN)/python -m tests.bench
