@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from barecount_contracts import CommandDuplicated, CommandRefused
-from barecount_eventlog.decider import Emit, Inbound
+from barecount_eventlog import Emit, Inbound
 from barecount_manifest import Problem
 
 

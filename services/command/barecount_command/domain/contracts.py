@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from barecount_contracts import ContractRegistered, RegisterContract, RegisterSchema, SchemaRegistered
-from barecount_eventlog.decider import Emit, Inbound
+from barecount_eventlog import Emit, Inbound
 from barecount_manifest import NotCanonical, Problem, canonical_bytes, digest, json_schema_of, validate_contract
 from jsonschema import Draft4Validator, Draft6Validator, Draft7Validator, Draft201909Validator, Draft202012Validator
 from jsonschema.exceptions import SchemaError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from barecount_contracts import (
     CancelRun,
@@ -19,7 +20,7 @@ from barecount_contracts import (
     StartRun,
     UpdatePipeline,
 )
-from barecount_eventlog.decider import Emit, Inbound
+from barecount_eventlog import Emit, Inbound
 
 from . import codec
 from .answers import refuse
@@ -46,6 +47,8 @@ class CommandDecider:
             return refuse(
                 inbound, "wrong-partition", f"the record's key is {inbound.key!r}; it must be the tenant {inbound.command.tenant!r}"
             )
+        if _holds_nul(inbound.command.data):
+            return refuse(inbound, "invalid-request", "a text holds the character U+0000, which databases cannot keep; leave it out")
         tenant = state.of(inbound.command.tenant)
         match inbound.payload:
             case RegisterContract() as command:
@@ -85,3 +88,15 @@ class CommandDecider:
 
     def load(self, blob: bytes) -> State:
         return codec.load(blob)
+
+
+def _holds_nul(value: Any) -> bool:
+    match value:
+        case str():
+            return "\x00" in value
+        case dict():
+            return any("\x00" in key or _holds_nul(one) for key, one in value.items())
+        case list():
+            return any(_holds_nul(one) for one in value)
+        case _:
+            return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from barecount_contracts import ApprovalRejected, DecideRequest
-from barecount_eventlog.decider import Emit, Inbound
+from barecount_eventlog import Emit, Inbound
 
 from .answers import principal_of, refuse
 from .replays import approved

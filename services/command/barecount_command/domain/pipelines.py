@@ -14,7 +14,7 @@ from barecount_contracts import (
     PromotePipeline,
     UpdatePipeline,
 )
-from barecount_eventlog.decider import Emit, Inbound
+from barecount_eventlog import Emit, Inbound
 from barecount_manifest import Manifest, ManifestInvalid, NotCanonical, canonical_bytes, digest, parse, referenced_contracts
 
 from .answers import refuse, refuse_with, unchanged

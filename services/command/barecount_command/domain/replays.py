@@ -20,12 +20,12 @@ from barecount_contracts import (
     ReplayValidated,
     ReportLedgerFacts,
 )
-from barecount_eventlog.decider import Emit, Inbound
+from barecount_eventlog import Emit, Inbound
 
 from .answers import refuse
 from .pipelines import registered
 from .plans import is_partition_key, plan_digest, replay_id
-from .state import Asked, Decided, Pending, Tenant, Validated, Waiting
+from .state import Asked, Decided, Pending, State, Tenant, Validated, Waiting
 
 
 def request_replay(tenant: Tenant, inbound: Inbound, command: ReplayRun) -> list[Emit]:
@@ -76,6 +76,11 @@ def judge_facts(tenant: Tenant, inbound: Inbound, command: ReportLedgerFacts) ->
             return [Emit(event)]
         case Validated() | Waiting() | Decided():
             return refuse(inbound, "request-not-waiting", f"the facts of request {command.request_id} were judged before")
+
+
+def is_judged(state: State, tenant: str, request_id: str) -> bool:
+    """Whether the facts of a request were judged: reporting them again would change nothing."""
+    return isinstance(state.of(tenant).requests.get(request_id), Validated | Waiting | Decided)
 
 
 _Unproven = tuple[str, str, dict[str, Any]]

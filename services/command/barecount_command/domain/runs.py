@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from barecount_contracts import CancelRun, RunCancelRequested, RunRequested, StartRun
-from barecount_eventlog.decider import Emit, Inbound
+from barecount_eventlog import Emit, Inbound
 
 from .answers import refuse
 from .plans import RUN_ID, is_partition_key, plan_digest, run_plan

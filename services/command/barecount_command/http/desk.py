@@ -1,0 +1,162 @@
+"""Behind every route: send a command and wait for what becomes of it, or ask the read model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from barecount_chassis import Caller, CommandBus, Problem, Submitted
+from barecount_contracts import Message
+from barecount_contracts.rules import problem_types
+from barecount_eventlog import AppendFailed
+from barecount_readmodel import EVERY_TENANT, Connection, Database, NotYetProjected, Projector, Token, TokenError
+from fastapi.responses import JSONResponse
+
+from barecount_command.views.rows import from_json
+
+READ_WAIT_SECONDS = 2.0
+REPLAY_ENDS = ("ReplayApproved", "ReplayRefused", "ApprovalRequested")
+REFUSALS = frozenset({"CommandRefused", "ReplayRefused", "RecordRejected"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the log says about a command: an event's type and data (documents left out)."""
+
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass
+class Desk:
+    """`bus`, `database` and `projector` are set when the service has started; `secret` signs consistency tokens."""
+
+    bus: CommandBus | None = None
+    database: Database | None = None
+    projector: Projector | None = None
+    secret: bytes = b""
+
+    # --- writes -------------------------------------------------------------------------------------------------------------
+
+    async def write(
+        self, caller: Caller, payload: Message, *, key: str | None, wait: float | None, created: bool = False, thing: str | None = None
+    ) -> JSONResponse:
+        """Appends a command; with `wait` (seconds) answers with its admission.
+
+        created: an admission is answered 201 instead of 200. thing: the address of what the command makes.
+        Raises: Problem of the refusal, with `command_id`.
+        """
+        submitted = await self.submit(caller, payload, key)
+        outcome = None if wait is None else await self.outcome(caller, submitted, wait)
+        if outcome is None:
+            return self._answer(submitted, 202, thing)
+        if outcome.type in REFUSALS:
+            raise problem_of(outcome, submitted.command_id)
+        again = outcome.type == "CommandDuplicated"
+        return self._answer(submitted, 201 if created and not again else 200, thing, outcome)
+
+    async def submit(self, caller: Caller, payload: Message, key: str | None) -> Submitted:
+        """Raises: Problem; `evidence-unavailable` when the broker refuses or does not answer."""
+        assert self.bus is not None, "the service has not started"
+        try:
+            return await self.bus.submit(caller, payload, idempotency_key=key)
+        except AppendFailed as error:
+            raise Problem("evidence-unavailable", f"the command was not acknowledged: {error}") from error
+
+    async def outcome(self, caller: Caller, submitted: Submitted, seconds: float) -> Outcome | None:
+        """The command's admission, for a replay what the ledger led to; None when it is not known after `seconds`."""
+        assert self.projector is not None
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        try:
+            await self.projector.wait(Token.of(submitted.position), seconds)
+        except NotYetProjected:
+            return None
+        at = submitted.position
+        found = await self._outcome_at(caller.tenant, at.partition, at.offset)
+        first = (found.data.get("first") if found else None) or {}
+        if found is not None and found.type == "CommandDuplicated" and first:
+            # the same command again: the first one's outcome stands
+            found = await self._outcome_at(caller.tenant, int(first["partition"]), int(first["offset"])) or found
+        if found is None or found.type != "ReplayRequested":
+            return found or await self._rejected(at.partition, at.offset)
+
+        async def ended() -> Outcome | None:
+            return await self._followed(caller.tenant, submitted.command_id, REPLAY_ENDS)
+
+        return await self.projector.until(ended, max(0.0, until - loop.time()))
+
+    def token(self, submitted: Submitted) -> str:
+        return Token.of(submitted.position).encode(self.secret)
+
+    def _answer(self, submitted: Submitted, status: int, thing: str | None, outcome: Outcome | None = None) -> JSONResponse:
+        token, link = self.token(submitted), f"/commands/{submitted.command_id}"
+        state: Literal["accepted", "admitted", "waiting"] = "accepted"
+        headers = {"Location": thing if thing and status == 201 else link, "X-Consistency-Token": token}
+        body: dict[str, Any] = {"command_id": str(submitted.command_id), "status": state}
+        links = {"command": link, **({"self": thing} if thing else {})}
+        if outcome is not None:
+            body["status"] = "waiting" if outcome.type == "ApprovalRequested" else "admitted"
+            body["event"] = {"type": outcome.type, "data": outcome.data}
+            headers["Preference-Applied"] = "wait"
+            if outcome.type == "ReplayApproved":
+                links["run"] = f"/runs/{outcome.data['new_run_id']}"
+        return JSONResponse({**body, "links": links, "consistency_token": token}, status_code=status, headers=headers)
+
+    async def _outcome_at(self, tenant: str, partition: int, offset: int) -> Outcome | None:
+        assert self.database is not None
+        async with self.database.query(tenant) as conn:
+            row = await conn.fetchrow("SELECT type, data FROM outcomes WHERE inbox_partition = $1 AND inbox_offset = $2", partition, offset)
+        return Outcome(row["type"], from_json(row["data"])) if row else None
+
+    async def _rejected(self, partition: int, offset: int) -> Outcome | None:
+        """A record that no partition owner could take belongs to no tenant; the position is our own, so it may be looked at."""
+        found = await self._outcome_at(EVERY_TENANT, partition, offset)
+        return found if found is not None and found.type == "RecordRejected" else None
+
+    async def _followed(self, tenant: str, correlation: UUID, types: tuple[str, ...]) -> Outcome | None:
+        assert self.database is not None
+        async with self.database.query(tenant) as conn:
+            row = await conn.fetchrow(
+                "SELECT type, data FROM followed WHERE tenant = $1 AND correlation = $2 AND type = ANY($3) ORDER BY at LIMIT 1",
+                tenant,
+                correlation,
+                list(types),
+            )
+        return Outcome(row["type"], from_json(row["data"])) if row else None
+
+    # --- reads --------------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def read(self, caller: Caller, token: str | None = None) -> AsyncIterator[Connection]:
+        """A read-only transaction over the caller's rows, after the token's position is projected.
+
+        Raises: Problem `token-*`, or `not-yet-projected` after 2 s.
+        """
+        assert self.database is not None, "the service has not started"
+        if token is not None:
+            await self._reach(token)
+        async with self.database.query(caller.tenant) as conn:
+            yield conn
+
+    async def _reach(self, token: str) -> None:
+        assert self.projector is not None
+        try:
+            await self.projector.wait(Token.decode(token, self.secret), READ_WAIT_SECONDS)
+        except TokenError as error:
+            raise Problem(error.code, error.detail) from error
+        except NotYetProjected as error:
+            raise Problem("not-yet-projected", f"your write is not in the read model after {READ_WAIT_SECONDS:g} s") from error
+
+
+def problem_of(outcome: Outcome, command_id: UUID) -> Problem:
+    """The refusal as the problem document of its code; what a program may want stands under `errors` and `extra`."""
+    code, extra = str(outcome.data["code"]), dict(outcome.data.get("extra") or {})
+    known = code if code in problem_types() else "internal-error"
+    errors = extra.pop("errors", None)
+    members = {"errors": errors, "extra": extra or None, "request_id": outcome.data.get("request_id")}
+    return Problem(known, str(outcome.data["detail"]), command_id=str(command_id), **members)

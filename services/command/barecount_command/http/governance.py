@@ -1,0 +1,79 @@
+"""Governance: what waits for a decision, and decisions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from asyncpg import Record
+from barecount_chassis import Caller, ConsistencyToken, IdempotencyKey, PreferWait, Problem, require
+from barecount_contracts import DecideRequest
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from barecount_command.views.rows import from_json
+
+from .desk import Desk
+from .models import Requests, Written
+from .pages import Cursor, Limit, after, page
+
+State = Literal["pending", "validated", "refused", "waiting", "approved", "rejected"]
+
+
+class Decision(BaseModel):
+    """A decision about exactly the plan that was shown."""
+
+    model_config = ConfigDict(extra="forbid")
+    request_id: str = Field(min_length=1, max_length=64)
+    decision: Literal["approve", "reject"]
+    reason: str = Field(min_length=1, max_length=2000)
+    plan_digest: str = Field(max_length=80, description="`plan_digest` of the request, as GET /governance/approvals shows it")
+
+
+def router(desk: Desk) -> APIRouter:
+    routes = APIRouter(tags=["governance"])
+
+    @routes.get("/governance/approvals", response_model=Requests)
+    async def list_requests(
+        caller: Annotated[Caller, require("decisions:read")],
+        token: ConsistencyToken = None,
+        state: Annotated[State | None, Query(description="`waiting`: those that a person must decide")] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> dict[str, Any]:
+        """Replay requests with their plans and what became of them, oldest first."""
+        last = after(cursor, (str, str))
+        since, request = (_time(last[0]), last[1]) if last else (None, "")
+        async with desk.read(caller, token) as conn:
+            rows = await conn.fetch(
+                "SELECT * FROM requests WHERE tenant = $1 AND ($2::text IS NULL OR state = $2) "
+                "AND ($3::timestamptz IS NULL OR (requested_at, request_id) > ($3, $4)) ORDER BY requested_at, request_id LIMIT $5",
+                caller.tenant,
+                state,
+                since,
+                request,
+                limit + 1,
+            )
+        return page(rows, limit, _item, lambda row: (row["requested_at"].isoformat(), row["request_id"]))
+
+    @routes.post("/governance/decisions", response_model=Written, status_code=202, responses={200: {"model": Written}})
+    async def decide(
+        body: Decision, caller: Annotated[Caller, require("decisions:write")], wait: PreferWait, key: IdempotencyKey = None
+    ) -> JSONResponse:
+        """Approves or rejects a waiting request of somebody else (four eyes). The decision is spent once and binds to the plan's digest."""
+        command = DecideRequest(request_id=body.request_id, decision=body.decision, reason=body.reason, plan_digest=body.plan_digest)
+        return await desk.write(caller, command, key=key, wait=wait)
+
+    return routes
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Problem("invalid-request", "the cursor is not one of this list", errors=[{"in": "query", "pointer": "/cursor"}]) from error
+
+
+def _item(row: Record) -> dict[str, Any]:
+    return {**{key: row[key] for key in row.keys() if key not in ("tenant", "facts")}, "plan": from_json(row["plan"])}  # noqa: SIM118

@@ -1,0 +1,8 @@
+"""One file per question asked of the read model."""
+
+from .approvals import ApprovalsView
+from .commands import CommandsView
+from .contracts import ContractsView
+from .pipelines import PipelinesView
+
+__all__ = ["ApprovalsView", "CommandsView", "ContractsView", "PipelinesView"]
