@@ -1,0 +1,108 @@
+"""Restore: a snapshot and the tail give byte for byte what a full replay gives."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from barecount_contracts import Position
+from barecount_eventlog import CodeFault, Handler, Snapshot
+
+from tests.integration.eventlog.counter import Counter, add, tick
+from tests.integration.eventlog.kit import Topics, drained, eventually, handler_of
+
+
+class MemorySnapshots:
+    """A store of this test only; the product's is PostgresSnapshots."""
+
+    def __init__(self) -> None:
+        self.kept: list[Snapshot] = []
+
+    async def load(self, service: str, partition: int, schema: str) -> Snapshot | None:
+        return next((s for s in reversed(self.kept) if s.schema == schema), None)
+
+    async def save(self, service: str, partition: int, snapshot: Snapshot) -> None:
+        self.kept.append(snapshot)
+
+
+def image(handler: Handler[Any]) -> tuple[bytes, bytes]:
+    state = handler._owners[0].state
+    return state.books.dump(), Counter().dump(state.domain)
+
+
+async def some_of_everything(topics: Topics, dice: random.Random, count: int) -> None:
+    """Commands, duplicates, refusals, policies' commands and rubbish."""
+    for n in range(count):
+        match dice.randrange(6):
+            case 0:
+                await topics.appender.append_bytes(topics.inbox, b"acme", b"rubbish")
+            case 1:
+                await topics.appender.append(topics.inbox, "acme", add(dice.randrange(3), key=f"k{dice.randrange(5)}"))
+            case 2:
+                source = Position(topic="other", partition=dice.randrange(2), offset=dice.randrange(40))
+                await topics.appender.append(topics.inbox, "acme", add(1, key=f"{source}", source=source))
+            case _:
+                await topics.appender.append(topics.inbox, f"t{n % 3}", add(n, tenant=f"t{n % 3}", emits=1 + n % 2))
+
+
+async def test_snapshot_and_tail_equal_a_full_replay_and_the_living_state(topics: Topics) -> None:
+    dice, store = random.Random(11), MemorySnapshots()
+    handler = handler_of(topics, snapshots=store, snapshot_every=40, max_batch=7, tick=tick)
+    await handler.start()
+    await topics.appender.append(topics.inbox, "acme", add(1, alarm_in_ms=1))
+    await some_of_everything(topics, dice, 150)
+    await drained(handler, topics)
+    await eventually(lambda: handler.state(0).alarm is None)
+    await handler.stop()
+    assert len(store.kept) >= 3
+    living = image(handler)
+    replayed = handler_of(topics)
+    await replayed.start()
+    await replayed.stop()
+    assert image(replayed) == living
+    for snapshot in store.kept:
+        only = MemorySnapshots()
+        only.kept = [snapshot]
+        restored = handler_of(topics, snapshots=only)
+        await restored.start()
+        await restored.stop()
+        assert image(restored) == living, f"from the snapshot at {snapshot.events_next}"
+
+
+async def test_a_snapshot_of_another_form_or_of_another_log_is_ignored(topics: Topics) -> None:
+    store = MemorySnapshots()
+    handler = handler_of(topics, snapshots=store, snapshot_every=1)
+    await handler.start()
+    await topics.appender.append(topics.inbox, "acme", add(5))
+    await drained(handler, topics)
+    await handler.stop()
+    good = store.kept[-1]
+    store.kept = [Snapshot("another", good.events_next, good.inbox_next, b"unreadable")]
+    other = handler_of(topics, snapshots=store)
+    await other.start()
+    await other.stop()
+    store.kept = [Snapshot(good.schema, 10_000, 10_000, b"of a longer log")]
+    longer = handler_of(topics, snapshots=store)
+    await longer.start()
+    await longer.stop()
+    assert image(other) == image(longer) == image(handler)
+
+
+async def test_an_event_that_evolve_cannot_read_stops_the_restore_visibly(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = handler_of(topics)
+    await handler.start()
+    await topics.appender.append(topics.inbox, "acme", add(5))
+    await drained(handler, topics)
+    await handler.stop()
+
+    def broken(self: Counter, state: Any, event: Any) -> Any:
+        raise KeyError("a field of a later release")
+
+    monkeypatch.setattr(Counter, "evolve", broken)
+    again = handler_of(topics)
+    await again.start()
+    assert isinstance(again.failed, CodeFault)
+    assert (again.failed.step, again.failed.position.offset) == ("evolve", 0)
+    assert not again.ready
+    await again.stop()
