@@ -12,7 +12,7 @@ from uuid import UUID
 import yaml
 from barecount_command.domain import CommandDecider, State
 from barecount_contracts import Cause, Envelope, Message, Position, command_id, event_id
-from barecount_eventlog.decider import Inbound
+from barecount_eventlog import Inbound
 
 INBOX, START = "pipelines.commands", datetime(2026, 1, 1, tzinfo=UTC)
 SAMPLE = files("barecount_local") / "sample"
