@@ -324,3 +324,23 @@ async def run_stages(execution: Execution, announced: AnnounceWorker, run_id: st
         assert isinstance(done, ReportTaskSucceeded), done
         progress = Progress((*progress.outputs, *done.outputs), (*progress.inputs, *done.inputs))
     return progress
+
+
+def slow_bodies() -> Bodies:
+    """The sample with an aggregate that takes minutes: something to interrupt."""
+    made = bodies()
+    manifest = json.loads(json.dumps(made.manifest))
+    for stage in manifest["stages"]:
+        if stage["name"] == "aggregate":
+            stage["sql"] = "SELECT count(*) AS n FROM transactions, range(1000000000) AS r(i) WHERE hash(i, store_id) % 7 = 0"
+    return made.model_copy(update={"manifest": manifest})
+
+
+def publications(lake: Path) -> list[dict[str, Any]]:
+    """The table's own word: its commits that published something, newest first."""
+    from deltalake import DeltaTable
+
+    table = lake / TENANT / "prod" / "tables" / "revenue_kpi"
+    if not DeltaTable.is_deltatable(str(table)):
+        return []
+    return [entry for entry in DeltaTable(table).history() if entry.get("barecount.kind") == "publish"]
