@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
+from barecount_worker.adapters import cage as cage_module
 from barecount_worker.adapters.cage import Cage, open_cage
 from barecount_worker.domain.failure import ErrorType, StageFailed
 from barecount_worker.domain.stop import Stop
-
-a_python_variable = [1, 2, 3]
 
 
 @pytest.fixture
@@ -60,7 +60,6 @@ ESCAPES = [
     "SET lock_configuration = false",
     "RESET enable_external_access",
     "SET threads = 8",
-    "SELECT * FROM a_python_variable",
     "SELECT getenv('HOME')",
 ]
 
@@ -71,6 +70,13 @@ def test_nothing_leads_out_of_the_cage(escape: str, secret: Path, staged: Path, 
     with open_cage([staged], output, Stop()) as cage, pytest.raises(StageFailed):
         cage.rows(escape.format(secret=secret, inside=staged.parent))
     assert (sorted(secret.parent.iterdir()), secret.read_text()) == before
+
+
+def test_python_variables_are_not_tables(staged: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB looks for them where its execute was called from: in the cage's own module."""
+    monkeypatch.setattr(cage_module, "smuggled", pa.table({"a": [42]}), raising=False)
+    with open_cage([staged], output, Stop()) as cage, pytest.raises(StageFailed, match="smuggled"):
+        cage.rows("SELECT * FROM smuggled")
 
 
 def test_a_link_inside_the_inputs_is_all_that_the_cage_cannot_see_through(secret: Path, staged: Path, output: Path) -> None:

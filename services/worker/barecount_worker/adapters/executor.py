@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import duckdb
+from deltalake.exceptions import DeltaError
+
 from barecount_worker.domain.failure import ErrorType, StageFailed
 from barecount_worker.domain.lake import Lake
 from barecount_worker.domain.stage import DeadLetter, StageResult, StageTask
@@ -78,12 +81,14 @@ def _guarded(work: Callable[[], StageResult], on_log: Log) -> StageResult:
         failure.result = _timed(failure.result, started)
         on_log("error", "stage-failed", error_type=failure.error_type.value, message=failure.message, retriable=failure.retriable)
         raise
-    except OSError as error:
+    except (OSError, DeltaError, duckdb.IOException) as error:
         raise _unforeseen(ErrorType.IO_ERROR, error, started, on_log) from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:  # documents and names that the task brought
         raise _unforeseen(ErrorType.TASK_INVALID, error, started, on_log) from error
     except MemoryError as error:
         raise _unforeseen(ErrorType.RESOURCES_EXCEEDED, error, started, on_log) from error
+    except Exception as error:
+        raise _unforeseen(ErrorType.WORKER_ERROR, error, started, on_log) from error
     result = _timed(result, started)
     on_log("info", "stage-succeeded", records_in=result.metrics.records_in, records_out=result.metrics.records_out)
     return result

@@ -58,7 +58,8 @@ class LandedCsv:
         self._fields = tuple(fields)
         self._schema = arrow_schema(fields)
         self._hash = hashlib.sha256()
-        self._lines: list[tuple[int, str, bool]] = []  # of the record being parsed: offset, text, was it UTF-8
+        self._lines: list[tuple[int, str]] = []  # of the record being parsed: offset and text
+        self._sound = True  # were they UTF-8 text
         self.size = 0
 
     @property
@@ -80,6 +81,7 @@ class LandedCsv:
             line = reader.line_num
             while True:
                 self._lines.clear()
+                self._sound = True
                 try:
                     row = next(reader)
                     problem = self._structure(row)
@@ -103,18 +105,20 @@ class LandedCsv:
         for raw in file:
             self._hash.update(raw)
             try:
-                text, sound = raw.decode("utf-8"), b"\0" not in raw
+                text = raw.decode("utf-8")
             except UnicodeDecodeError:
-                text, sound = raw.decode("utf-8", "replace"), False
-            self._lines.append((self.size, text, sound))
+                text, self._sound = raw.decode("utf-8", "replace"), False
+            if "\0" in text:
+                self._sound = False
+            self._lines.append((self.size, text))
             self.size += len(raw)
             yield text
 
     def _raw(self) -> str:
-        return "".join(text for _, text, _ in self._lines).rstrip("\r\n")
+        return "".join(text for _, text in self._lines).rstrip("\r\n")
 
     def _structure(self, row: list[str]) -> tuple[str, str] | None:
-        if row and not all(sound for _, _, sound in self._lines):
+        if row and not self._sound:
             return "encoding", "is not UTF-8 text"
         if row and len(row) != len(self._fields):
             return "column-count", f"has {len(row)} columns, the contract has {len(self._fields)}"

@@ -8,7 +8,10 @@ from .stage import StageResult
 
 
 class ErrorType(StrEnum):
-    """What went wrong. Data that breaks a promise never gets better by trying again; IO and interrupts may."""
+    """What went wrong. Data that breaks a promise never gets better by trying again; IO and interrupts may.
+
+    `worker-error` is what nobody foresaw, with its exception's name: a fault of this code, tried again on the chance that it is not.
+    """
 
     SOURCE_MISSING = "source-missing"
     CONTROL_UNREADABLE = "control-unreadable"
@@ -25,13 +28,14 @@ class ErrorType(StrEnum):
     TABLE_BUSY = "table-busy"
     IO_ERROR = "io-error"
     INTERRUPTED = "interrupted"
+    WORKER_ERROR = "worker-error"
 
     @property
     def retriable(self) -> bool:
         return self in _RETRIABLE
 
 
-_RETRIABLE = frozenset({ErrorType.IO_ERROR, ErrorType.INTERRUPTED, ErrorType.TABLE_BUSY})
+_RETRIABLE = frozenset({ErrorType.IO_ERROR, ErrorType.INTERRUPTED, ErrorType.TABLE_BUSY, ErrorType.WORKER_ERROR})
 
 
 class StageFailed(Exception):
