@@ -122,6 +122,10 @@ async def furnish_postgres(dsn: str, roles: dict[str, str]) -> None:
             secret = await connection.fetchval("select quote_literal($1::text)", password)
             if role not in standing:
                 await connection.execute(f'create role "{role}" login nosuperuser nocreatedb nocreaterole password {secret}')
+            # read models are queried under this role, which row-level security binds to one tenant (readmodel, Database.query)
+            if f"{role}_query" not in standing:
+                await connection.execute(f'create role "{role}_query" nologin')
+            await connection.execute(f'grant "{role}_query" to "{role}"')
             if role not in databases:
                 await connection.execute(f'create database "{role}" owner "{role}"')
             await connection.execute(f'revoke connect on database "{role}" from public')

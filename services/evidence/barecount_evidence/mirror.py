@@ -47,6 +47,15 @@ class Mirror:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    @property
+    def ready(self) -> bool:
+        """Whether it goes on; a contradiction ends that for good."""
+        return self.tampered is None
+
+    @property
+    def failed(self) -> Exception | None:
+        return self.tampered
+
     async def reach(self, offset: int) -> None:
         """Returns when every ledger record before this offset is taken. Raises: LedgerTampered."""
         while True:

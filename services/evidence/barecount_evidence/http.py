@@ -1,0 +1,246 @@
+"""Routes: records, their proofs, the chain of a run, coverage; and the log as C2SP tlog-tiles."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from barecount_chassis import Caller, ConsistencyToken, Problem, require
+from barecount_contracts import PLATFORM, Outcome
+from barecount_readmodel import EVERY_TENANT, Connection, Database, Projector, Token, TokenError
+from barecount_transparency import Tile, TileError, TlogProof, TreeRangeError, VerifyingKey, encode_bundle, leaf_hash, loads, tile_content
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from .domain.story import links
+from .mirror import Mirror
+from .views import checkpoints, coverage, records
+
+TOKEN_SECONDS: Final = 2.0
+FOREVER: Final = "private, max-age=31536000, immutable"
+
+router = APIRouter()
+Reader = Annotated[Caller, require("evidence:read")]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the routes work with; app.py puts it into `app.state.parts`."""
+
+    mirror: Mirror
+    database: Database
+    projector: Projector
+    key: VerifyingKey
+    secret: bytes
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+async def _fresh(parts: Annotated[Parts, Depends(_parts)], token: ConsistencyToken = None) -> Parts:
+    """Waits until the read model has what the caller's token names."""
+    if token is None:
+        return parts
+    try:
+        named = Token.decode(token, parts.secret).positions
+    except TokenError as error:
+        raise Problem(error.code, error.detail) from error
+    wanted = {(topic, partition): offset for topic, partition, offset in named if topic != "evidence.ledger"}
+    own = Token(tuple(row for row in named if row[0] == "evidence.ledger"), 0)
+
+    async def there() -> bool | None:
+        async with parts.database.query(EVERY_TENANT) as conn:
+            return await coverage.reached(conn, wanted) or None
+
+    await parts.projector.wait(own, TOKEN_SECONDS)
+    if wanted and await parts.projector.until(there, TOKEN_SECONDS) is None:
+        raise Problem("not-yet-projected", "the ledger does not hold the records that the token names yet")
+    return parts
+
+
+Fresh = Annotated[Parts, Depends(_fresh)]
+
+
+@router.get("/evidence")
+async def search(
+    caller: Reader,
+    parts: Fresh,
+    run_id: Annotated[str | None, Query(max_length=256)] = None,
+    correlation: UUID | None = None,
+    type: Annotated[str | None, Query(max_length=128)] = None,
+    outcome: Outcome | None = None,
+    subject_kind: Annotated[str | None, Query(max_length=64)] = None,
+    subject_id: Annotated[str | None, Query(max_length=512)] = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[int | None, Query(ge=0)] = None,
+) -> dict[str, Any]:
+    """The tenant's records that fit every filter, newest first. since and until: ISO 8601, half-open."""
+    async with parts.database.query(caller.tenant) as conn:
+        found = await records.find(
+            conn, run_id=run_id, correlation=correlation, type=type, outcome=outcome, subject_kind=subject_kind, subject_id=subject_id,
+            since=since, until=until, before=cursor, limit=limit + 1,
+        )  # fmt: skip
+    items = [_item(index, leaf) for index, leaf in found[:limit]]
+    return {"items": items, "next_cursor": str(found[limit - 1][0]) if len(found) > limit else None}
+
+
+@router.get("/evidence/records/{index}")
+async def record(caller: Reader, parts: Fresh, index: int) -> dict[str, Any]:
+    """One leaf: its bytes as text, their hash, and what they say."""
+    async with parts.database.query(caller.tenant) as conn:
+        return _item(index, await _leaf(conn, index))
+
+
+@router.get("/evidence/proof")
+async def proof(caller: Reader, parts: Fresh, index: Annotated[int, Query(ge=0)], size: Annotated[int | None, Query(ge=1)] = None) -> Any:
+    """The inclusion proof of a leaf under a published checkpoint: the newest, or the one of that size."""
+    async with parts.database.query(caller.tenant) as conn:
+        leaf = await _leaf(conn, index)
+        head = await _head(conn, parts, size)
+    try:
+        hashes = parts.mirror.ledger.tree.inclusion_proof(index, head.size)
+    except TreeRangeError as error:
+        raise Problem("not-found", f"the checkpoint of {head.size} leaves does not cover leaf {index}") from error
+    return {
+        **_item(index, leaf),
+        "proof": [item.hex() for item in hashes],
+        "checkpoint": _checkpoint(head),
+        **_key(parts),
+        "tlog_proof": TlogProof(index, tuple(hashes), head.note.encode()).encode().decode(),
+    }
+
+
+@router.get("/evidence/consistency")
+async def consistency(
+    caller: Reader, parts: Fresh, old: Annotated[int, Query(alias="from", ge=0)], to: Annotated[int | None, Query(ge=1)] = None
+) -> dict[str, Any]:
+    """Shows that the ledger of `to` leaves (a published size; the newest unless said) begins with that of `from` leaves."""
+    async with parts.database.query(caller.tenant) as conn:
+        head = await _head(conn, parts, to)
+    try:
+        hashes = parts.mirror.ledger.tree.consistency_proof(old, head.size)
+    except TreeRangeError as error:
+        raise Problem("invalid-request", f"from={old} is larger than to={head.size}: give the older size first") from error
+    return {"from": old, "to": head.size, "proof": [item.hex() for item in hashes], "checkpoint": _checkpoint(head), **_key(parts)}
+
+
+@router.get("/evidence/chain")
+async def chain(caller: Reader, parts: Fresh, run_id: Annotated[str, Query(min_length=1, max_length=256)]) -> dict[str, Any]:
+    """Everything that belongs to a run, from the HTTP call to the commit, each proven under one checkpoint."""
+    async with parts.database.query(caller.tenant) as conn:
+        found = await records.chain_of(conn, run_id)
+        head = await _head(conn, parts, None)
+    if not found:
+        raise Problem("not-found", f"the ledger holds no record of run {run_id}")
+    tree = parts.mirror.ledger.tree
+    # the read model and the checkpoint come from the same log: what is not covered yet is not shown as proven
+    covered = [(index, told, leaf) for index, told, leaf in found if index < head.size]
+    linked = {link.index: link for link in links([(index, told) for index, told, _ in covered])}
+    items = [
+        {
+            **_item(index, leaf),
+            "proof": [item.hex() for item in tree.inclusion_proof(index, head.size)],
+            "parent": linked[index].parent,
+            "why": linked[index].why,
+            "relies_on": list(linked[index].relies_on),
+        }
+        for index, _, leaf in covered
+    ]
+    return {"run_id": run_id, "items": items, "pending": len(found) - len(covered), "checkpoint": _checkpoint(head), **_key(parts)}
+
+
+@router.get("/evidence/coverage")
+async def covered(caller: Reader, parts: Fresh) -> dict[str, Any]:
+    """How far the ledger has come in every source partition: all records below `next` are leaves, `count` of them, chained to `chain`."""
+    async with parts.database.query(caller.tenant) as conn:
+        items = await coverage.covered(conn)
+        head = await checkpoints.head(conn)
+    return {"items": items, "next_cursor": None, "checkpoint": None if head is None else _checkpoint(head)}
+
+
+@router.get("/evidence/key")
+async def key(caller: Reader, parts: Annotated[Parts, Depends(_parts)]) -> dict[str, str]:
+    """The log's name and the key that signs its checkpoints. Pin it: a key that changes is another log."""
+    return _key(parts)
+
+
+@router.get("/checkpoint", response_class=PlainTextResponse)
+async def checkpoint(caller: Reader, parts: Fresh) -> Response:
+    """The newest checkpoint (C2SP tlog-checkpoint)."""
+    async with parts.database.query(caller.tenant) as conn:
+        head = await _head(conn, parts, None)
+    return PlainTextResponse(head.note, headers={"Cache-Control": "private, max-age=1"})
+
+
+@router.get("/tile/{path:path}", response_class=Response)
+async def tile(caller: Reader, parts: Annotated[Parts, Depends(_parts)], path: str) -> Response:
+    """A tile of hashes, or a bundle of entries (C2SP tlog-tiles). A bundle is for who may see all of it: the platform's own auditor."""
+    try:
+        wanted = Tile.parse(f"tile/{path}")
+    except TileError as error:
+        raise Problem("not-found", str(error)) from error
+    published = parts.mirror.ledger.published
+    if published is None or not wanted.covered_by(published.size):
+        raise Problem("not-found", f"no published checkpoint has {wanted.path}")
+    if not wanted.entries:
+        return _octets(tile_content(parts.mirror.ledger.tree, wanted, published.size))
+    async with parts.database.query(EVERY_TENANT if caller.tenant == PLATFORM else caller.tenant) as conn:
+        entries = await records.bundle(conn, wanted.index * 256, wanted.width)
+    if entries is None:
+        raise Problem("not-found", f"no published checkpoint has {wanted.path} for this tenant")
+    return _octets(encode_bundle(entries))
+
+
+async def _leaf(conn: Connection, index: int) -> str:
+    leaf = await records.one(conn, index) if 0 <= index < 2**63 else None
+    if leaf is None:
+        # the same words for another tenant's record and for none
+        raise Problem("not-found", f"there is no record {index}")
+    return leaf
+
+
+async def _head(conn: Connection, parts: Parts, size: int | None) -> checkpoints.Head:
+    """A published checkpoint that this process has verified on its way through the log."""
+    verified = parts.mirror.ledger.published
+    if size is None and verified is not None:
+        return checkpoints.Head(verified.size, verified.checkpoint.root.hex(), verified.note.decode())
+    head = await checkpoints.head(conn, size) if size is not None and size < 2**63 else None
+    if head is None or verified is None or head.size > verified.size:
+        raise Problem("not-found", "nothing is signed yet" if size is None else f"no checkpoint of {size} leaves was published")
+    return head
+
+
+def _item(index: int, leaf: str) -> dict[str, Any]:
+    told = loads(leaf)
+    return {"index": index, "leaf_index": index, "leaf": leaf, "leaf_hash": leaf_hash(leaf.encode()).hex(), **_without_kind(told)}
+
+
+def _without_kind(told: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if name not in ("v",)}
+
+
+def _checkpoint(head: checkpoints.Head) -> dict[str, Any]:
+    return {"size": head.size, "root": head.root, "note": head.note}
+
+
+def _key(parts: Parts) -> dict[str, str]:
+    return {"origin": parts.key.name, "vkey": parts.key.vkey}
+
+
+def _octets(content: bytes) -> Response:
+    return Response(content, media_type="application/octet-stream", headers={"Cache-Control": FOREVER})
+
+
+@asynccontextmanager
+async def serving(parts: Parts, state: Any) -> AsyncIterator[None]:
+    """The routes work while this is open."""
+    state.parts = parts
+    yield
