@@ -18,6 +18,7 @@ install: ## create .venv with exactly what requirements.lock pins (skipped when 
 		test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/bootstrap.txt; \
 		$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock; \
+		$(BIN)/python -m barecount_local.training; \
 		cp requirements.lock $(INSTALLED); \
 	}
 
