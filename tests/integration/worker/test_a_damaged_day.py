@@ -159,3 +159,23 @@ def test_a_path_that_leads_out_of_the_lake_is_refused(retailer: Retailer) -> Non
     assert failure is not None
     assert failure.error_type is ErrorType.TASK_INVALID
     assert DAY not in failure.message
+
+
+def test_a_link_to_another_tenants_file_is_refused(retailer: Retailer) -> None:
+    delivery = retailer.deliver()
+    theirs = retailer.root / "globex" / "landing" / "their.csv"
+    theirs.parent.mkdir(parents=True)
+    delivery.data.rename(theirs)
+    delivery.data.symlink_to(theirs)
+    attempt = retailer.run()
+    assert attempt.failure is not None
+    assert attempt.failure.error_type is ErrorType.TASK_INVALID
+    assert attempt.results == {}
+
+
+def test_a_contract_rule_may_name_the_data_partition(retailer: Retailer) -> None:
+    rules = retailer.contracts[("retail-transactions", "v1.0")]["schema"][0]["quality"]
+    query = "SELECT count(*) FROM {object} WHERE CAST(CAST(transaction_timestamp AS DATE) AS VARCHAR) <> $partition"
+    rules.append({"name": "of-the-day", "type": "sql", "query": query, "mustBe": 0})
+    retailer.deliver()
+    assert retailer.run().failure is None

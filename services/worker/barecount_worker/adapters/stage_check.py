@@ -21,7 +21,8 @@ def check(bench: Bench, stage: CheckStage) -> StageResult:
         raise StageFailed(ErrorType.TASK_INVALID, f"'{stage.input}' was not read from a source")
     inputs = {output.name: output for output in bench.task.inputs}
     file = open_input(bench.lake, inputs, stage.input)
-    with open_cage([file], bench.staging.folder, bench.stop, memory=bench.memory) as cage:
+    parameters = {"partition": bench.task.data_partition}
+    with open_cage([file], bench.staging.folder, bench.stop, parameters, bench.memory) as cage:
         cage.view(stage.input, file)
         records = int(cage.number(f"SELECT count(*) FROM {quoted(stage.input)}"))
         checked = list(contract_checks(cage, bench.task.contract(source.contract), stage.input))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow.parquet as pq
 from barecount_contracts import InputFile, StageMetrics
@@ -24,7 +25,7 @@ def read(bench: Bench, stage: ReadStage) -> StageResult:
     """Gives the dataset and, when the source has a control file, its totals. Fails over the manifest's DLQ limits."""
     task, source = bench.task, bench.task.manifest.source(stage.source)
     fields = fields_of(task.contract(source.contract))
-    path = bench.lake.landing(source.path, task.data_partition)
+    path = _landed(bench, source.path)
     shown = bench.lake.relative(path)
     landed, staged = LandedCsv(path, fields), bench.staging.file(f"{stage.output}.parquet")
     totals, control = _control(bench, source)
@@ -57,7 +58,7 @@ def _control(bench: Bench, source: Source) -> tuple[dict[str, str], InputFile | 
     """The deliverer's totals as decimal text; a number with a decimal point keeps its digits, it never becomes a float."""
     if source.control is None:
         return {}, None
-    path = bench.lake.landing(source.control, bench.task.data_partition)
+    path = _landed(bench, source.control)
     shown = bench.lake.relative(path)
     try:
         content = path.read_bytes()
@@ -71,6 +72,16 @@ def _control(bench: Bench, source: Source) -> tuple[dict[str, str], InputFile | 
         raise StageFailed(ErrorType.CONTROL_UNREADABLE, f"{shown}: {error}") from error
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
     return totals, InputFile(path=shown, digest=digest, bytes=len(content))
+
+
+def _landed(bench: Bench, named: str) -> Path:
+    """The landed file; a link that a deliverer made to somebody else's file is refused."""
+    path = bench.lake.landing(named, bench.task.data_partition)
+    if not path.resolve().is_relative_to(bench.lake.home.resolve()):
+        raise StageFailed(
+            ErrorType.TASK_INVALID, f"{bench.lake.relative(path)} is a link out of the tenant's lake; deliver the file itself"
+        )
+    return path
 
 
 def _set_aside(bench: Bench, stage: ReadStage, path: str, row: BadRow) -> None:
