@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import structlog
 from aiokafka import TopicPartition
-from barecount_contracts import Position
+from barecount_contracts import EnvelopeError, Position
 
 from . import metrics
 from .appender import Appender
@@ -182,7 +182,12 @@ class Owner(Generic[S]):
         replayed = 0
         async for batch in read_all(self._place.kafka, self._place.events, [self.partition], {self.partition: next_}):
             for record in batch.records:
-                state = self._judge.evolve(state, record.envelope, record.position)
+                try:
+                    event = record.envelope
+                except EnvelopeError as error:
+                    # nobody else may write here: an event that this release cannot read must not be passed over
+                    raise CodeFault("restore", record.position, error) from error
+                state = self._judge.evolve(state, event, record.position)
             replayed += len(batch.records)
             next_ = batch.next
         return state, next_, replayed

@@ -58,7 +58,8 @@ async def prepare(conn: Connection, schema: str, views: Sequence[View], *, query
         await conn.execute(f"CREATE SCHEMA {quoted(schema)}; SET LOCAL search_path TO {quoted(schema)}")
         await conn.execute(OWN_TABLES)
         for view in views:
-            await conn.execute(view.DDL)
+            if view.DDL.strip():
+                await conn.execute(view.DDL)
         await _secure(conn, schema, query_role)
     log.info("view-set-created", schema=schema, views={view.NAME: view.VERSION for view in views})
     return True

@@ -26,6 +26,10 @@ class Topics:
         """Index 0 of every inbox offset, in the order of the log."""
         return [event for event in await self.all_events() if event.envelope.cause is not None and event.envelope.cause.index == 0]
 
+    async def events_before(self, offset: int) -> list[Recorded]:
+        """The events before an offset, when what follows cannot be read."""
+        return [record async for batch in read_all(self.kafka, self.events) for record in batch.records if record.offset < offset]
+
     async def all_events(self) -> list[Recorded]:
         return [record async for batch in read_all(self.kafka, self.events) for record in batch.records]
 

@@ -89,6 +89,15 @@ async def test_a_snapshot_of_another_form_or_of_another_log_is_ignored(topics: T
     assert image(other) == image(longer) == image(handler)
 
 
+async def test_rubbish_among_the_own_events_stops_the_restore_visibly(topics: Topics) -> None:
+    at = await topics.appender.append_bytes(topics.events, b"k", b"rubbish")
+    handler = handler_of(topics)
+    await handler.start()
+    assert isinstance(handler.failed, CodeFault)
+    assert (handler.failed.step, handler.failed.position) == ("restore", at)
+    await handler.stop()
+
+
 async def test_an_event_that_evolve_cannot_read_stops_the_restore_visibly(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
     handler = handler_of(topics)
     await handler.start()
