@@ -78,9 +78,7 @@ def _landed(bench: Bench, named: str) -> Path:
     """The landed file; a link that a deliverer made to somebody else's file is refused."""
     path = bench.lake.landing(named, bench.task.data_partition)
     if not path.resolve().is_relative_to(bench.lake.home.resolve()):
-        raise StageFailed(
-            ErrorType.TASK_INVALID, f"{bench.lake.relative(path)} is a link out of the tenant's lake; deliver the file itself"
-        )
+        raise StageFailed(ErrorType.TASK_INVALID, f"{bench.lake.relative(path)} links out of the tenant's lake; deliver the file itself")
     return path
 
 
