@@ -1,0 +1,98 @@
+"""What a handler remembers, without any broker."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from barecount_contracts import Cause, CommandRefused, Envelope, Position
+from barecount_eventlog.books import BUCKETS, Books, short_digest
+from hypothesis import given
+from hypothesis import strategies as st
+
+START = datetime(2025, 10, 4, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def event(
+    offset: int, at: datetime, command: UUID | None = None, source: int | None = None, digest: str = "sha256:" + "ab" * 32
+) -> Envelope:
+    return Envelope(
+        id=uuid4(),
+        type="CommandRefused",
+        tenant="acme",
+        time=at,
+        correlation=uuid4(),
+        cause=Cause(
+            topic="inbox",
+            partition=0,
+            offset=offset,
+            command_id=command,
+            command_type="X",
+            command_digest=digest,
+            source=Position(topic="other", partition=1, offset=source) if source is not None else None,
+        ),
+        data=CommandRefused(command_id=command or uuid4(), command_type="X", code="not-found", detail="").to_data(),
+    )
+
+
+def command(source: int, identity: UUID) -> Envelope:
+    at = Position(topic="other", partition=1, offset=source)
+    return Envelope(id=identity, type="X", tenant="acme", time=START, correlation=identity, source=at, data={})
+
+
+def fed(books: Books, *events: Envelope) -> Books:
+    for one in events:
+        books = books.record(one, keeps_id=True, keeps_mark=True)
+    return books
+
+
+def test_an_id_is_forgotten_exactly_at_the_end_of_its_window() -> None:
+    identity = uuid4()
+    books = fed(Books.empty(7 * DAY), event(3, START, identity))
+    last = books.tell(START + 7 * DAY - timedelta(milliseconds=1))
+    assert books.first(identity, last) is not None
+    assert books.first(identity, last + 1) is None
+
+
+def test_memory_is_bounded_by_the_window() -> None:
+    books = Books.empty(DAY)
+    for hour in range(24 * 20):
+        books = fed(books, event(hour, START + timedelta(hours=hour), uuid4()))
+    assert sum(len(ids) for _, ids in books.buckets) <= 24 + 24 // BUCKETS + 1
+    assert len(books.buckets) <= BUCKETS + 1
+
+
+def test_the_clock_never_goes_back() -> None:
+    books = fed(Books.empty(DAY), event(0, START), event(1, START - DAY))
+    assert books.now == START
+    assert books.tell(START - DAY) == books.clock
+
+
+def test_a_source_offset_below_the_mark_is_known_and_a_new_id_at_the_mark_is_news() -> None:
+    seen = uuid4()
+    books = fed(Books.empty(DAY), event(0, START, seen, source=10))
+    assert books.below_mark(command(9, uuid4())) is not None
+    assert books.below_mark(command(10, seen)) is not None
+    assert books.below_mark(command(10, uuid4())) is None
+    assert books.below_mark(command(11, uuid4())) is None
+
+
+def test_marks_of_two_policies_over_one_log_do_not_hide_each_other() -> None:
+    books = fed(Books.empty(DAY), event(0, START, uuid4(), source=10))
+    assert books.below_mark(command(5, uuid4()).model_copy(update={"type": "Y"})) is None
+
+
+def test_a_digest_is_told_apart_by_its_first_half() -> None:
+    assert short_digest("sha256:" + "ab" * 32) == bytes.fromhex("ab" * 16)
+    assert short_digest(None) == bytes(16)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30 * 24 * 3600), st.integers(0, 9), st.none() | st.integers(0, 20)), max_size=60))
+def test_a_dump_reads_back_as_the_same_books(rows: list[tuple[int, int, int | None]]) -> None:
+    books = Books.empty(7 * DAY)
+    for offset, (seconds, identity, source) in enumerate(rows):
+        books = fed(books, event(offset, START + timedelta(seconds=seconds), UUID(int=identity), source))
+    again = Books.load(books.dump())
+    assert again.dump() == books.dump()
+    assert again == books
