@@ -52,7 +52,7 @@ class CoveredRange(Part):
     start: int = Field(description="First offset covered by this batch")
     next: int = Field(description="First offset not covered; control records count as covered")
     count: int
-    chain: str = Field(description="hex; c' = SHA-256(c || SHA-256(value)) over the partition's records from the ledger's beginning")
+    chain: str = Field(description="hex; c' = SHA-256(0x02 || c || SHA-256(value)) over the partition's records since the ledger began")
 
 
 class CoverageLeaf(Part):

@@ -19,7 +19,9 @@ from barecount_cli.client import Client
 from barecount_cli.settings import CliSettings
 from barecount_local.ports import free_ports
 
-BARECOUNT = [sys.executable, "-m", "barecount_local.main"]
+from tests.support.examples import admin
+
+BARECOUNT = [str(Path(sys.executable).with_name("barecount"))]
 
 
 @dataclass
@@ -74,6 +76,10 @@ class Stack:
 
     def processes(self) -> dict[str, dict[str, Any]]:
         return {row["name"]: row for row in self.status()["processes"]}
+
+    def librdkafka_admin(self) -> dict[str, str]:
+        """confluent-kafka settings of the broker's admin, for judges."""
+        return admin(self.data)
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Sends a signal to one process of this stack; its pid."""
