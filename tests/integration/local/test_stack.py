@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from barecount_contracts import catalogue
 from barecount_local.ports import free_ports
 from barecount_local.waiting import until
+from confluent_kafka.admin import AdminClient
 
 from tests.support import fakes
+from tests.support.servers import kafka_server, postgres_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -254,6 +257,47 @@ def test_what_a_killed_supervisor_left_is_cleaned_up_by_the_next_up(running: Use
     old, new = ({row["pid"] for row in found["processes"]} for found in (before, after))
     assert not old & new
     assert [pid for pid in old if _runs(pid)] == []
+
+
+def test_servers_that_already_run_are_used_and_not_started() -> None:
+    with user() as somebody, kafka_server() as kafka, postgres_server() as postgres:
+        admin = kafka.settings()
+        somebody.environment |= {
+            "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
+            "KAFKA_USERNAME": admin["sasl_plain_username"],
+            "KAFKA_PASSWORD": admin["sasl_plain_password"],
+            "DATABASE_URL": postgres.dsn(),
+        }
+        found = somebody.up()
+        assert [row["name"] for row in found["processes"]][:2] == ["caddy", "command"]
+        told = somebody.asks("/pipelines")[1]["told"]
+        assert told["BARECOUNT_KAFKA_BOOTSTRAP"] == kafka.bootstrap
+        assert told["BARECOUNT_DATABASE_URL"].startswith("postgresql://command:")
+        assert told["BARECOUNT_DATABASE_URL"].endswith(postgres.dsn("command").rpartition("@")[2])
+        assert set(AdminClient({**kafka.librdkafka(), "log_level": 0}).list_topics(timeout=10).topics) >= set(catalogue().topics)
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_setting_to_change() -> None:
+    with user() as somebody:
+        # a file where the folder should be: root may write everywhere else
+        somebody.folder.write_text("")
+        refused = somebody.types("up")
+        somebody.folder.unlink()
+        assert refused.returncode == 1
+        assert f"cannot write to {somebody.folder}" in refused.stderr
+        assert "BARECOUNT_DATA_DIR" in refused.stderr
+
+
+def test_a_service_whose_code_cannot_start_ends_the_start_with_its_own_last_words() -> None:
+    with user() as somebody:
+        broken = Path(somebody.environment["PYTHONPATH"]) / "barecount_evidence" / "app.py"
+        broken.write_text("def main():\n    raise RuntimeError('the ledger key is not readable')\n")
+        refused = somebody.types("up")
+        assert refused.returncode == 1
+        assert "evidence dies again and again" in refused.stderr
+        assert "the ledger key is not readable" in refused.stderr
+        assert somebody.status()["state"] == "stopped"
+        assert all(row["pid"] is None for row in somebody.status()["processes"])
 
 
 def _listening(addresses: dict[str, str]) -> list[str]:
