@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from barecount_contracts import (
     DataPartitionPublished,
     PublishTicketGranted,
@@ -31,7 +33,7 @@ def test_a_worker_that_is_silent_loses_its_attempt_and_gets_nothing_more() -> No
     world = World()
     world.announce()
     world.admit()
-    assert names(world.later(10).tick()) == ["TaskLeaseExpired", "TaskRetryScheduled"]
+    assert names(world.silent()) == ["TaskLeaseExpired", "TaskRetryScheduled"]
     assert names(world.later(60).tick()) == ["TickRecorded"]
     world.admit("run_2")
     assert len(world.tasks) == 1
@@ -40,12 +42,40 @@ def test_a_worker_that_is_silent_loses_its_attempt_and_gets_nothing_more() -> No
     assert world.task.task.attempt == 2
 
 
+def test_an_attempt_that_was_never_heard_of_gets_its_lease_once_more_from_the_tick_that_finds_it_overdue() -> None:
+    world = World()
+    world.announce()
+    world.admit()
+    # the owner was away: the tick comes long after the lease of a dispatch that the worker could not see before
+    assert names(world.later(3600).tick()) == ["TickRecorded"]
+    assert world.state.deadline() == world.now + timedelta(seconds=10)
+    assert names(world.later(9).started()) == ["TaskStarted"]
+    assert names(world.later(10).tick()) == ["TaskLeaseExpired", "TaskRetryScheduled"]
+
+
+def test_an_attempt_that_was_heard_of_gets_no_second_chance() -> None:
+    world = World()
+    world.announce()
+    world.admit()
+    world.started()
+    assert names(world.later(10).tick()) == ["TaskLeaseExpired", "TaskRetryScheduled"]
+
+
+def test_a_tick_may_spare_one_attempt_and_lose_another() -> None:
+    world = World()
+    world.announce(slots=2)
+    world.admit("run_1", "2025-10-01", "2025-10-02")
+    world.started(world.tasks[0])
+    assert names(world.later(10).tick()) == ["TickRecorded", "TaskLeaseExpired", "TaskRetryScheduled"]
+    assert list(world.state.leases) == [world.tasks[1].task.nonce]
+
+
 def test_a_lost_attempt_goes_to_another_worker_in_the_same_decision() -> None:
     world = World()
     world.announce("w1")
     world.admit()
     world.announce("w2")
-    answer = world.later(10).tick()
+    answer = world.silent()
     assert names(answer) == ["TaskLeaseExpired", "TaskRetryScheduled", "TaskDispatched"]
     assert one(answer, TaskDispatched).task.worker_id == "w2"
 
@@ -74,9 +104,9 @@ def test_a_run_whose_worker_is_lost_at_every_attempt_fails_as_worker_lost() -> N
     world = World()
     world.admit(document=manifest(attempts=2))
     world.announce()
-    world.later(10).tick()
+    world.silent()
     world.announce()
-    ended = world.later(10).tick()
+    ended = world.silent()
     assert names(ended) == ["TaskLeaseExpired", "RunFailed"]
     assert one(ended, RunFailed).error_type == "worker-lost"
 
@@ -85,7 +115,7 @@ def test_a_lost_publication_is_tried_again_under_a_higher_number_that_names_the_
     world = at_publish(World())
     first = world.task.ticket
     assert first is not None
-    world.later(10).tick()
+    world.silent()
     granted = one(world.announce(), PublishTicketGranted)
     assert granted.ticket.superseded == (first.number,)
     assert granted.ticket.fence > first.number
@@ -97,7 +127,7 @@ def test_a_run_that_lost_its_last_publication_is_fenced_before_it_fails() -> Non
     world = at_publish(World(), attempts=1, workers=("w1", "w2"))
     lost = world.task
     assert lost.ticket is not None
-    answer = world.later(10).tick()
+    answer = world.silent()
     assert names(answer) == ["TaskLeaseExpired", "TaskDispatched", "PublishTicketGranted"]
     assert one(answer, TaskDispatched).purpose == "fence"
     assert world.task.purpose == "fence"
@@ -113,7 +143,7 @@ def test_a_fence_that_finds_the_publication_makes_the_run_succeed() -> None:
     world = at_publish(World(), attempts=1, workers=("w1", "w2"))
     lost = world.task
     assert lost.ticket is not None
-    world.later(10).tick()
+    world.silent()
     ended = world.succeeded(publication=published(world.task, ticket=lost.ticket.number, already=True))
     assert names(ended) == ["TaskSucceeded", "DataPartitionPublished", "RunSucceeded"]
     assert one(ended, DataPartitionPublished).publication.ticket == lost.ticket.number
@@ -140,7 +170,7 @@ def test_a_fence_after_a_cancel_that_finds_the_publication_makes_the_run_succeed
     ticket = world.task.ticket
     assert ticket is not None
     world.stop()
-    world.later(10).tick()
+    world.silent()
     world.announce()
     ended = world.succeeded(publication=published(world.task, ticket=ticket.number, already=True))
     assert names(ended)[-1] == "RunSucceeded"
@@ -148,7 +178,7 @@ def test_a_fence_after_a_cancel_that_finds_the_publication_makes_the_run_succeed
 
 def test_cancelling_while_a_lost_publication_waits_for_its_retry_fences_it() -> None:
     world = at_publish(World())
-    world.later(10).tick()
+    world.silent()
     assert names(world.stop()) == ["RunCancelling"]
     assert names(world.announce()) == ["WorkerAnnounced", "TaskDispatched", "PublishTicketGranted"]
     assert world.task.purpose == "fence"
@@ -157,7 +187,7 @@ def test_cancelling_while_a_lost_publication_waits_for_its_retry_fences_it() -> 
 
 def test_a_fence_is_tried_until_one_succeeds_and_each_has_a_higher_number() -> None:
     world = at_publish(World(), attempts=1)
-    world.later(10).tick()
+    world.silent()
     world.announce()
     seen = [world.task.ticket]
     for wait in (2, 4, 8):
@@ -166,7 +196,7 @@ def test_a_fence_is_tried_until_one_succeeds_and_each_has_a_higher_number() -> N
         world.later(wait).tick()
         assert world.task.purpose == "fence"
         seen.append(world.task.ticket)
-    world.later(10).tick()
+    world.silent()
     assert names(world.announce()) == ["WorkerAnnounced", "TaskDispatched", "PublishTicketGranted"]
     seen.append(world.task.ticket)
     numbers = [ticket.number for ticket in seen if ticket is not None]
@@ -179,14 +209,14 @@ def test_a_fence_is_tried_until_one_succeeds_and_each_has_a_higher_number() -> N
 def test_a_fence_goes_before_everything_that_waits() -> None:
     world = at_publish(World(), attempts=1)
     world.admit("run_2")
-    world.later(10).tick()
+    world.silent()
     world.announce()
     assert (world.task.run_id, world.task.purpose) == ("run_1", "fence")
 
 
 def test_a_fence_beats_and_keeps_its_lease_though_its_run_is_closing() -> None:
     world = at_publish(World(), attempts=1)
-    world.later(10).tick()
+    world.silent()
     world.announce()
     world.later(8).alive()
     assert names(world.later(8).tick()) == ["TickRecorded"]

@@ -134,8 +134,10 @@ def _announce(deciding: Deciding, inbound: Inbound, command: AnnounceWorker) -> 
 
 
 def _tick(deciding: Deciding) -> None:
-    expired = sorted((lease.until, nonce) for nonce, lease in deciding.state.leases.items() if lease.until <= deciding.now)
-    for _, nonce in expired:
+    lost, spared = deciding.state.overdue(deciding.now)
+    if spared:
+        deciding.ticked()
+    for nonce in lost:
         _lose(deciding, nonce)
 
 

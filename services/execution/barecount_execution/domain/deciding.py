@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from barecount_contracts import (
+    PLATFORM,
     InterruptTask,
     Message,
     Position,
@@ -20,6 +21,7 @@ from barecount_contracts import (
     TaskDispatched,
     TaskRef,
     TaskRetryScheduled,
+    TickRecorded,
     WorkerAnnounced,
     event_id,
 )
@@ -56,6 +58,11 @@ class Deciding:
 
     def announced(self, worker: WorkerAnnounced, tenant: str, correlation: UUID) -> None:
         self._first(worker, tenant, correlation)
+
+    def ticked(self) -> None:
+        """Time passed; see State.overdue for what it gives to attempts that were never heard of."""
+        self.answer(TickRecorded())
+        self.state = apply(self.state, Fact(TickRecorded(), PLATFORM, UUID(int=0), self.now))
 
     def _first(self, payload: Message, tenant: str, correlation: UUID) -> None:
         self.answer(payload)

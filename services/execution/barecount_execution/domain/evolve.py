@@ -24,6 +24,7 @@ from barecount_contracts import (
     TaskRetryScheduled,
     TaskStarted,
     TaskSucceeded,
+    TickRecorded,
     WorkerAnnounced,
 )
 from immutables import Map
@@ -52,6 +53,8 @@ def apply(state: State, fact: Fact) -> State:
             return _queued(state, fact, event)
         case WorkerAnnounced() as event:
             return _announced(state, event)
+        case TickRecorded():
+            return _spared(state, fact.time)
         case (
             RunStarted() | TaskDispatched() | PublishTicketGranted() | TaskStarted() | TaskProgressed() | TaskSucceeded() | TaskFailed()
             | TaskRetryScheduled() | TaskLeaseExpired() | DataPartitionPublished() | RunCancelling() | RunSucceeded() | RunFailed()
@@ -81,7 +84,7 @@ def _of_run(state: State, run: Run, event: Message, now: datetime) -> State:
         case RunStarted():
             return state.with_run(replace(run, phase=Running(now))) if isinstance(run.phase, Queued) else state
         case TaskDispatched():
-            return _dispatched(state, run, event)
+            return _dispatched(state, run, event, now)
         case PublishTicketGranted(data_partition=name, ticket=ticket):
             lane = run.lane(name)
             state = replace(state, tickets=state.tickets.set(ticket.app_id, (ticket.number - 1) // 2))
@@ -148,7 +151,7 @@ def _announced(state: State, event: WorkerAnnounced) -> State:
     return state.with_worker(Worker(event.worker_id, event.incarnation, event.pool, event.slots, busy))
 
 
-def _dispatched(state: State, run: Run, event: TaskDispatched) -> State:
+def _dispatched(state: State, run: Run, event: TaskDispatched, now: datetime) -> State:
     task, lane = event.task, run.lane(event.task.data_partition)
     item: Item = (run.tenant, run.run_id, task.data_partition)
     fence = event.purpose == "fence"
@@ -164,7 +167,7 @@ def _dispatched(state: State, run: Run, event: TaskDispatched) -> State:
     worker = state.workers.get(task.worker_id)
     if worker is not None:
         state = state.with_worker(replace(worker, busy=worker.busy | {task.nonce}))
-    return replace(state, leases=state.leases.set(task.nonce, Lease(item, event.lease_until)))
+    return replace(state, leases=state.leases.set(task.nonce, Lease(item, event.lease_until, event.lease_until - now)))
 
 
 def _extended(state: State, run: Run, task: TaskRef, until: datetime) -> State:
@@ -172,7 +175,19 @@ def _extended(state: State, run: Run, task: TaskRef, until: datetime) -> State:
     if lease is None or not isinstance(lane.step, Working):
         return state
     run = run.with_lane(replace(lane, step=replace(lane.step, lease_until=until)))
-    return replace(state.with_run(run), leases=state.leases.set(task.nonce, replace(lease, until=until)))
+    return replace(state.with_run(run), leases=state.leases.set(task.nonce, replace(lease, until=until, heard=True)))
+
+
+def _spared(state: State, now: datetime) -> State:
+    for nonce in state.overdue(now)[1]:
+        lease = state.leases[nonce]
+        run = state.runs[lease.item[:2]]
+        lane = run.lane(lease.item[2])
+        assert isinstance(lane.step, Working)
+        until = now + lease.length
+        state = state.with_run(run.with_lane(replace(lane, step=replace(lane.step, lease_until=until))))
+        state = replace(state, leases=state.leases.set(nonce, replace(lease, until=until, heard=True)))
+    return state
 
 
 def _released(state: State, run: Run, task: TaskRef, *, withdraw: bool = False) -> State:

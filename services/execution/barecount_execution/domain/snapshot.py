@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -64,6 +64,8 @@ def _encode(value: Any) -> Any:
             return {"$": "set", "of": sorted(_encode(item) for item in value)}
         case datetime():
             return {"$": "time", "of": value.isoformat()}
+        case timedelta():
+            return {"$": "microseconds", "of": value // timedelta(microseconds=1)}
         case UUID():
             return {"$": "id", "of": str(value)}
         case BaseModel():
@@ -93,6 +95,8 @@ def _decode(raw: Any) -> Any:
             return frozenset(_decode(item) for item in raw["of"])
         case "time":
             return datetime.fromisoformat(raw["of"])
+        case "microseconds":
+            return timedelta(microseconds=raw["of"])
         case "id":
             return UUID(raw["of"])
         case name if name in _PARTS:

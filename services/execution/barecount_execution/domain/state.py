@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from barecount_contracts import Bodies
 from immutables import Map
 
-from .lane import Lane, Ready, Waiting
+from .lane import Lane, Ready, Waiting, Working
 from .pool import Item, Pool, Worker
 from .run import Run, RunKey
 
@@ -23,8 +23,12 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
+    """length: how far each word of the worker carries. heard: its worker said something, or has had its second chance."""
+
     item: Item
     until: datetime
+    length: timedelta
+    heard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,21 @@ class State:
             case _:
                 pass
         return replace(self.with_run(run.with_lane(lane)).with_pool(pool), retries=retries)
+
+    def overdue(self, now: datetime) -> tuple[list[str], list[str]]:
+        """Nonces whose lease is over: those that are lost, and those that were never heard of and get one more.
+
+        A dispatch bears the time of the record that caused it. When its owner was away or behind, that lease was short or over before
+        the worker could see the task; the tick that finds it overdue was written after the dispatch, so the lease starts again there.
+        """
+        lost: list[str] = []
+        spared: list[str] = []
+        for nonce, lease in sorted(self.leases.items(), key=lambda pair: (pair[1].until, pair[0])):
+            if lease.until <= now:
+                step = self.runs[lease.item[:2]].lane(lease.item[2]).step
+                interrupted = isinstance(step, Working) and step.interrupted
+                (lost if lease.heard or interrupted else spared).append(nonce)
+        return lost, spared
 
     def deadline(self) -> datetime | None:
         """The earliest lease or retry time."""
