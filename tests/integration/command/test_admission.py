@@ -11,6 +11,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.integration.command.kit import asking
 from tests.support.service import Service
 
 pytestmark = pytest.mark.integration
@@ -24,7 +25,7 @@ def sample(name: str, **changes: Any) -> dict[str, Any]:
 
 
 async def registered(service: Service, tenant: str) -> None:
-    async with service.client("developer", tenant) as developer:
+    async with asking(service, "developer", tenant) as developer:
         for name in ("retail-transactions.odcs", "revenue-kpi.odcs"):
             answer = await developer.post("/contracts", json=sample(name), headers=WAIT)
             assert answer.status_code == 201, answer.text
@@ -32,7 +33,7 @@ async def registered(service: Service, tenant: str) -> None:
 
 async def created(service: Service, tenant: str) -> None:
     await registered(service, tenant)
-    async with service.client("developer", tenant) as developer:
+    async with asking(service, "developer", tenant) as developer:
         answer = await developer.post("/pipelines", json=sample("revenue-kpi"), headers=WAIT)
         assert answer.status_code == 201, answer.text
         answer = await developer.post("/pipelines/revenue-kpi/promote", json={"from": "dev", "to": "prod"}, headers=WAIT)
@@ -40,7 +41,7 @@ async def created(service: Service, tenant: str) -> None:
 
 
 async def test_a_manifest_that_names_an_unknown_contract_is_refused_with_what_exists(service: Service) -> None:
-    async with service.client("developer", "a1") as developer:
+    async with asking(service, "developer", "a1") as developer:
         await developer.post("/contracts", json=sample("revenue-kpi.odcs"), headers=WAIT)
         answer = await developer.post("/pipelines", json=sample("revenue-kpi"), headers=WAIT)
         assert answer.status_code == 422
@@ -53,7 +54,7 @@ async def test_a_manifest_that_names_an_unknown_contract_is_refused_with_what_ex
 
 
 async def test_an_invalid_manifest_in_yaml_is_refused_with_every_problem(service: Service) -> None:
-    async with service.client("developer", "a2") as developer:
+    async with asking(service, "developer", "a2") as developer:
         yaml_type = {"content-type": "application/yaml", **WAIT}
         broken = "name: revenue-kpi\nowner: 7\nkind: Pipeline\n"
         answer = await developer.post("/pipelines", content=broken, headers=yaml_type)
@@ -65,7 +66,7 @@ async def test_an_invalid_manifest_in_yaml_is_refused_with_every_problem(service
 
 
 async def test_a_role_without_the_permission_is_refused_on_every_write(service: Service) -> None:
-    async with service.client("auditor", "a3") as auditor:
+    async with asking(service, "auditor", "a3") as auditor:
         for path in ("/contracts", "/pipelines", "/pipelines/x/promote", "/pipelines/x/runs", "/pipelines/replay", "/runs/x/cancel"):
             answer = await auditor.post(path, json={})
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), path
@@ -73,7 +74,7 @@ async def test_a_role_without_the_permission_is_refused_on_every_write(service: 
 
 async def test_another_tenant_and_nobody_get_the_same_answer(service: Service) -> None:
     await created(service, "b1")
-    async with service.client("developer", "b2") as stranger:
+    async with asking(service, "developer", "b2") as stranger:
         for path in ("/pipelines/revenue-kpi", "/pipelines/revenue-kpi/history", "/contracts/revenue-kpi", "/contracts/revenue-kpi/v3.2"):
             answer, nothing = await stranger.get(path), await stranger.get(path.replace("revenue-kpi", "nothing-kpi"))
             assert answer.status_code == 404
@@ -89,7 +90,7 @@ async def test_another_tenant_and_nobody_get_the_same_answer(service: Service) -
 
 async def test_a_key_used_for_another_body_is_refused_and_the_first_outcome_stands(service: Service) -> None:
     await created(service, "c1")
-    async with service.client("operator", "c1") as operator:
+    async with asking(service, "operator", "c1") as operator:
         once = {"Idempotency-Key": "start-1", **WAIT}
         first = await operator.post("/pipelines/revenue-kpi/runs", json={"partition": "2025-10-04", "run_id": "r1"}, headers=once)
         again = await operator.post("/pipelines/revenue-kpi/runs", json={"partition": "2025-10-04", "run_id": "r1"}, headers=once)
@@ -105,7 +106,7 @@ async def test_a_key_used_for_another_body_is_refused_and_the_first_outcome_stan
 
 async def test_what_was_written_is_read_with_the_token(service: Service) -> None:
     await registered(service, "d1")
-    async with service.client("developer", "d1") as developer:
+    async with asking(service, "developer", "d1") as developer:
         for number in range(1, 21):
             manifest = sample("revenue-kpi", owner=f"team-{number}")
             write = developer.post if number == 1 else developer.put
@@ -121,7 +122,7 @@ async def test_what_was_written_is_read_with_the_token(service: Service) -> None
 
 async def test_a_pipeline_goes_from_dev_to_prod_and_its_history_tells(service: Service) -> None:
     await created(service, "e1")
-    async with service.client("developer", "e1") as developer:
+    async with asking(service, "developer", "e1") as developer:
         shown = await developer.get("/pipelines/revenue-kpi")
         etag = shown.headers["etag"]
         assert shown.json()["environments"] == {"dev": 1, "prod": 1}
@@ -140,7 +141,7 @@ async def test_a_pipeline_goes_from_dev_to_prod_and_its_history_tells(service: S
         rest = (await developer.get(f"/pipelines/revenue-kpi/history?limit=2&cursor={first['next_cursor']}")).json()
         assert [one["type"] for one in first["items"] + rest["items"]] == ["PipelineCreated", "PipelinePromoted", "PipelineUpdated"]
         assert rest["next_cursor"] is None
-    async with service.client("tenant_admin", "e1") as admin:
+    async with asking(service, "tenant_admin", "e1") as admin:
         assert (await admin.delete("/pipelines/revenue-kpi", headers=WAIT)).status_code == 200
         assert (await admin.get("/pipelines")).json()["items"] == []
         assert (await admin.get("/pipelines?deleted=true")).json()["items"][0]["deleted"] is True
@@ -148,7 +149,7 @@ async def test_a_pipeline_goes_from_dev_to_prod_and_its_history_tells(service: S
 
 async def test_a_contract_again_changes_nothing_and_other_content_is_refused(service: Service) -> None:
     await registered(service, "f1")
-    async with service.client("developer", "f1") as developer:
+    async with asking(service, "developer", "f1") as developer:
         text = (SAMPLE / "revenue-kpi.odcs.yaml").read_text()
         again = await developer.post("/contracts", content=text, headers={"content-type": "application/yaml", **WAIT})
         assert (again.status_code, again.json()["event"]["data"]["reason"]) == (200, "same-content")
@@ -161,7 +162,7 @@ async def test_a_contract_again_changes_nothing_and_other_content_is_refused(ser
 
 async def test_many_writers_at_once_all_get_their_own_outcome(service: Service) -> None:
     await created(service, "g1")
-    async with service.client("operator", "g1") as operator:
+    async with asking(service, "operator", "g1") as operator:
 
         async def start(number: int) -> httpx.Response:
             order = {"partition": f"2025-10-{number % 28 + 1:02}", "run_id": f"many-{number // 2}"}
