@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,7 +37,9 @@ def build(settings: Settings) -> FastAPI:
             code_version=version("barecount-worker"),
             appender=appender,
             slots=slots,
+            end=lambda: signal.raise_signal(signal.SIGTERM),
         )
+        app.state.worker = worker
         bus = CommandBus(appender, keyring, inbox="runs.commands")
         app.state.health.add("tasks", worker)
         await worker.start(Reports(bus, pool=told.pool, principal=keyring.principal, recovered=worker.announce_soon))
@@ -50,11 +53,19 @@ def build(settings: Settings) -> FastAPI:
 
 
 def main() -> None:
-    """Serves until SIGTERM. Exits with status 2 when the environment does not say what is needed."""
+    """Serves until SIGTERM. Exits with status 2 when the environment does not say what is needed, with 1 when it cannot go on."""
     try:
         settings = WorkerSettings.load()
         settings.identity, settings.lake  # noqa: B018
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from error
-    serve(build, settings)
+    apps: list[FastAPI] = []
+
+    def build_once(given: Settings) -> FastAPI:
+        apps.append(build(given))
+        return apps[0]
+
+    serve(build_once, settings)
+    if apps[0].state.worker.failed is not None:
+        raise SystemExit(1)

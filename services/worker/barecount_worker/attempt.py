@@ -26,6 +26,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from . import telemetry
 from .records import DLQ, LOGS, Order, dead_lettered, logged
 from .reports import Outbox, Reports
+from .slot.wire import UNEXPECTED
 from .slots import STOP_SECONDS, Crashed, Ended, SlotProcess, Slots
 
 INTERRUPTED: Final = "interrupted"
@@ -69,7 +70,11 @@ class Attempt:
             began = monotonic()
             told = {"run_id": self.order.task.run_id, "stage": ref.stage, "data_partition": ref.data_partition, "attempt": ref.attempt}
             telemetry.logger().info(telemetry.TASK_TAKEN, **told, purpose=self.order.task.purpose)
-            outcome = await self._from_start_to_end()
+            try:
+                outcome = await self._from_start_to_end()
+            except Exception as error:
+                # say, no process could be started: the attempt fails at once instead of with its lease
+                outcome = await self._give_up(error)
             if outcome != "succeeded":
                 span.set_status(Status(StatusCode.ERROR, outcome))
             telemetry.TASKS.labels(ref.stage, outcome).inc()
@@ -109,6 +114,12 @@ class Attempt:
             raise
         finally:
             alive.cancel()
+
+    async def _give_up(self, error: Exception) -> str:
+        telemetry.logger().error(telemetry.TASK_FAILED, nonce=self.order.nonce, error=repr(error), exc_info=error)
+        if self._wanted:
+            await self._reports.report(self.order, self._failed(UNEXPECTED, f"{type(error).__name__}: {error}", True, {}), "final")
+        return UNEXPECTED
 
     async def _report_end(self, ended: Ended | Crashed, started: asyncio.Task[None], alive: asyncio.Task[None]) -> str:
         """The last report comes after everything that it rests on: log lines and dead letters are acknowledged by then."""

@@ -16,13 +16,14 @@ SPAN_TASK: Final = "runs.tasks process"  # one attempt, from its record to its a
 ANNOUNCED: Final = "worker.announced"
 TASK_TAKEN: Final = "worker.task_taken"
 TASK_ENDED: Final = "worker.task_ended"
+TASK_FAILED: Final = "worker.task_failed"  # by an error that no stage foresees
 TASK_INTERRUPTED: Final = "worker.task_interrupted"
 RECORD_SKIPPED: Final = "worker.record_skipped"  # not readable by this release, or no payload of runs.tasks
 REPORT_RETRY: Final = "worker.report_retry"  # the broker did not acknowledge; the same record is sent again
 SLOT_STARTED: Final = "worker.slot_started"
 SLOT_ENDED: Final = "worker.slot_ended"
 SLOT_KILLED: Final = "worker.slot_killed"  # it did not stop when it was asked
-FAILED: Final = "worker.failed"
+FAILED: Final = "worker.failed"  # the process ends, to be started again
 
 # --- metrics ------------------------------------------------------------------------------------------------------------------
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from barecount_chassis import Record, Tail, tail_partition
@@ -24,11 +25,14 @@ FAREWELL_SECONDS: Final = 2.0
 
 
 class Worker:
-    """One incarnation. A part of the service's health: `ready`, `failed`, `lag`."""
+    """One incarnation. A part of the service's health: `ready`, `failed`, `lag`. `end` is called once it has failed for good."""
 
-    def __init__(self, settings: WorkerSettings, *, incarnation: str, code_version: str, appender: Appender, slots: Slots) -> None:
+    def __init__(
+        self, settings: WorkerSettings, *, incarnation: str, code_version: str, appender: Appender, slots: Slots, end: Callable[[], None]
+    ) -> None:
         self._settings, self._incarnation, self._code_version = settings, incarnation, code_version
         self._id, self._appender, self._slots = settings.identity, appender, slots
+        self._end = end
         self._attempts: dict[str, tuple[Attempt, asyncio.Task[None]]] = {}
         self._seen: dict[str, None] = {}
         self._soon = asyncio.Event()
@@ -122,7 +126,6 @@ class Worker:
         try:
             await attempt.run()
         except Exception as error:
-            # nothing foreseen: the lease ends the attempt; the process is started again
             self._fail(error)
         finally:
             del self._attempts[attempt.order.nonce]
@@ -160,13 +163,15 @@ class Worker:
         await self._reports.announce(announcement, self._announcements)
         telemetry.logger().info(telemetry.ANNOUNCED, worker_id=self._id, incarnation=self._incarnation, slots=slots)
 
-    async def _guard(self, part: asyncio.Future[None] | object) -> None:
+    async def _guard(self, part: Awaitable[None]) -> None:
         try:
-            await part  # type: ignore[misc]
+            await part
         except Exception as error:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
+        """A worker that cannot hear or speak must not announce itself: its process ends, and whoever runs it starts it again."""
+        telemetry.logger().error(telemetry.FAILED, error=repr(error), exc_info=error)
         if self.failed is None:
             self.failed = error
-        telemetry.logger().error(telemetry.FAILED, error=repr(error), exc_info=error)
+            self._end()
