@@ -6,8 +6,7 @@ import shutil
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
-from importlib.util import find_spec
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Literal, ParamSpec, TypeVar
 
 import typer
 
@@ -64,9 +63,8 @@ def up(
     else:
         output.show(status(settings))
         output.console.print(f"[green]ready in {seconds:.1f} s[/green]: {settings.url}", highlight=False)
-    story = _story() if demo and not quiet else None
-    if story is not None:
-        story()
+    if demo and not quiet:
+        _tell()
     return None
 
 
@@ -82,6 +80,13 @@ def down(output_: Output = "table") -> None:
         return output.as_json({"data_dir": str(settings.data_dir), "ended": ended})
     words = f"stopped {', '.join(ended)}" if ended else f"nothing runs in {settings.data_dir}"
     return output.console.print(words, highlight=False, soft_wrap=True)
+
+
+@app.command()
+@explained
+def demo() -> None:
+    """Tell the story on the sample, over the API of the running stack."""
+    _tell()
 
 
 @app.command("status")
@@ -115,14 +120,18 @@ def clean(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] =
     return output.console.print(f"deleted {settings.data_dir}", highlight=False, soft_wrap=True)
 
 
-def _story() -> Callable[[], Any] | None:
-    """What tells the story, when it is installed."""
-    for module, name in (("barecount_cli.demo", "run_story"), ("barecount_local.demo", "tell")):
-        if find_spec(module) is not None:
-            told: Callable[[], Any] | None = getattr(import_module(module), name, None)
-            if told is not None:
-                return told
-    return None
+def _tell() -> None:
+    """The story; what breaks it is for the user: its words on stderr and its exit status, no traceback."""
+    from barecount_cli.errors import CliError
+    from barecount_cli.output import problem
+
+    from .demo import tell
+
+    try:
+        tell()
+    except CliError as error:
+        problem(error)
+        raise typer.Exit(error.exit_code) from error
 
 
 def mount_cli() -> None:

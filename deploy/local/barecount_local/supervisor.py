@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import record
+from . import errors, record
 from .errors import AlreadyRunning, NotReady, StackError
 from .settings import StackSettings
 from .stack import Stack
@@ -58,7 +58,7 @@ def launch(settings: StackSettings) -> Iterator[dict[str, Any]]:
         for line in lines:
             said = json.loads(line)
             if said["state"] == "failed":
-                raise {"AlreadyRunning": AlreadyRunning}.get(said["kind"], StackError)(said["message"])
+                raise getattr(errors, said["kind"], StackError)(said["message"])
             yield said
             if said["state"] == "ready":
                 return
