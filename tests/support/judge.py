@@ -124,9 +124,9 @@ def one_commit_per_run(lake: Path) -> dict[str, int]:
         published = Counter[tuple[str, str]]()
         for commit in sorted(log.glob("*.json")):
             actions = [json.loads(line) for line in commit.read_text().splitlines() if line]
-            info = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
+            info = next(a["commitInfo"] for a in actions if "commitInfo" in a)
             for added in _partitions(actions):
-                published[str(info.get("run_id", info.get("runId", info))), added] += 1
+                published[str(info["barecount.run_id"]), added] += 1
         twice = {what: count for what, count in published.items() if count > 1}
         assert not twice, f"{log.parent}: published twice: {twice}"
         found[str(log.parent.relative_to(lake))] = sum(published.values())

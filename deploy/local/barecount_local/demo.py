@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,13 +63,13 @@ class Story:
 
     def title(self, text: str) -> None:
         self.steps += 1
-        self.console.print(f"\n[bold]{self.steps}. {text}[/bold]", highlight=False)
+        self.console.print(f"\n[bold]{self.steps}. {text}[/bold]", highlight=False, soft_wrap=True)
 
     def says(self, text: str) -> None:
-        self.console.print(f"   {text}", highlight=False)
+        self.console.print(f"   {text}", highlight=False, soft_wrap=True)
 
     def done(self, call: str, text: str) -> None:
-        self.console.print(f"   [green]✓[/green] [cyan]{call}[/cyan]  {text}", highlight=False)
+        self.console.print(f"   [green]✓[/green] [cyan]{call}[/cyan]  {text}", highlight=False, soft_wrap=True)
 
     def claim(self, holds: bool, expected: str, got: Any) -> None:
         """Raises: StoryError when the claim does not hold."""
@@ -92,7 +93,7 @@ def tell(settings: CliSettings | None = None, console: Console | None = None) ->
     Raises: StoryError, or the CliError of a call that failed.
     """
     story = Story(settings or CliSettings(), console or Console())
-    story.console.print(f"[bold]The story, over {story.settings.address}[/bold]", highlight=False)
+    story.console.print(f"[bold]The story, over {story.settings.address}[/bold]", highlight=False, soft_wrap=True)
     for step in (contracts, manifest, failing_run, replay, confirmation, refusals):
         step(story)
 
@@ -107,9 +108,11 @@ def contracts(story: Story) -> None:
         developer.write("POST", "/contracts", document)
         story.done("POST /contracts", f"{document.get('name') or document['id']} {document['version']} (ODCS {document['apiVersion']})")
     unknown = yaml.safe_load(sample.document(sample.MANIFEST))
-    unknown["sinks"][0]["contract"]["version"] = "v4.0"
+    unknown["name"], unknown["sinks"][0]["contract"]["version"] = f"{PIPELINE}-next", "v4.0"
     error = story.refused("POST /pipelines", "unknown-contract-version", lambda: developer.write("POST", "/pipelines", unknown))
-    story.says(f"what exists: {error.document.get('extra', {}).get('exists')}")
+    exists = error.document.get("extra", {}).get("exists", [])
+    names = ", ".join(f"{one['name']} {one['version']}" for one in exists)
+    story.says(f"what exists: {names}")
 
 
 def manifest(story: Story) -> None:
@@ -139,9 +142,8 @@ def failing_run(story: Story) -> None:
     operator = story.client("operator")
     landed = sample.deliver(story.lake, TENANT, DAY, damaged=True)
     story.control = landed.sales_value
-    story.says(
-        f"landed {landed.data.name}: {landed.data.stat().st_size:,} bytes; the control total is {landed.records:,} records, {landed.sales_value}"
-    )
+    size = landed.data.stat().st_size
+    story.says(f"landed {landed.data.name}: {size:,} bytes; the control total is {landed.records:,} records, {landed.sales_value}")
     for number in range(1, 100):
         story.run_id = RUN_ID.format(number=number)
         try:
@@ -185,7 +187,7 @@ def replay(story: Story) -> None:
     event = answer.get("event") or {}
     story.claim(event.get("type") == "ReplayApproved", "ReplayApproved", answer)
     command = admin.get(f"/commands/{answer['command_id']}")
-    validated = next(e["data"] for e in command["admission"]["events"] if e["type"] == "ReplayValidated")
+    validated = next(e["data"] for e in command["events"] if e["type"] == "ReplayValidated")
     facts = validated["facts"]
     story.done("POST /pipelines/replay", f"run_id {story.run_id}, contract_version {CONTRACT_VERSION}, partition {DAY}")
     story.says(
@@ -210,11 +212,10 @@ def confirmation(story: Story) -> None:
     story.claim(all(Decimal(c["difference"]) == 0 for c in totals) and bool(totals), f"the control total {story.control} met", totals)
     for check in metrics["reconciliations"]:
         story.says(f"  {check['name']}: expected {check['expected']}, actual {check['actual']}, difference {check['difference']}")
-    [published] = operator.get(f"/runs/{story.replay_id}/partitions")["items"]
-    story.done(
-        f"GET /runs/{story.replay_id}/partitions",
-        f"{published['data_partition']} is version {published['delta_version']} of {published['table']}",
-    )
+    [published] = operator.items(f"/runs/{story.replay_id}/partitions")
+    [made] = published["publications"]
+    shown = f"{published['data_partition']} is version {made['delta_version']} of {made['table']}, {made['records']} rows"
+    story.done(f"GET /runs/{story.replay_id}/partitions", shown)
     graph = waits(lambda: _graph(auditor, story.replay_id), "the lineage of the replay")
     story.done(f"GET /lineage?run_id={story.replay_id}", " ← ".join(graph))
     steps, links = verify_chain(auditor, story.settings, story.replay_id)
@@ -236,30 +237,26 @@ def refusals(story: Story) -> None:
         ("no token", "unauthenticated", story.client(None), {}),
     )
     for what, code, client, change in cases:
-        before = {record["leaf_index"] for record in refused_calls(story)}
-        story.refused(
-            f"replay with {what}",
-            code,
-            lambda client=client, change=change: client.write("POST", "/pipelines/replay", right | change, wait=30),
-        )  # type: ignore[misc]
-        if client in (admin, story.client("auditor")):
-            waits(
-                lambda before=before: [r for r in refused_calls(story) if r["leaf_index"] not in before],
-                f"the refusal of {what} in the ledger",
-            )  # type: ignore[misc]
+        before = refused_calls(story)
+        story.refused(f"replay with {what}", code, partial(client.write, "POST", "/pipelines/replay", right | change, wait=30))
+        if what != "another tenant's token" and what != "no token":
+            waits(partial(_newer, story, before), f"the refusal of {what} in the ledger")
     found = refused_calls(story)
     story.done("GET /evidence?type=ApiCalled&outcome=refused", f"{len(found)} refused calls of this tenant are leaves of the ledger")
 
 
-def refused_calls(story: Story) -> list[dict[str, Any]]:
-    return list(story.client("auditor").items("/evidence", type="ApiCalled", outcome="refused"))
+def refused_calls(story: Story) -> set[int]:
+    """Leaf indexes of this tenant's refused calls."""
+    return {record["leaf_index"] for record in story.client("auditor").items("/evidence", type="ApiCalled", outcome="refused")}
+
+
+def _newer(story: Story, before: set[int]) -> set[int]:
+    return refused_calls(story) - before
 
 
 def ended(client: Client, run_id: str) -> dict[str, Any]:
-    run: dict[str, Any] = {}
-    for run in client.follow_run(run_id):
-        pass
-    return run
+    """The run, once it has ended."""
+    return list(client.follow_run(run_id))[-1]
 
 
 def figures(metrics: dict[str, Any]) -> str:

@@ -157,33 +157,41 @@ def _connected(links: list[Link]) -> Step:
 
 def _delta_commits(settings: CliSettings, run_id: str, links: list[Link]) -> Iterator[Step]:
     """The table's own log, read here when the lake is on this machine, says what the ledger says."""
+    environment = next((link.record["facts"]["plan.environment"] for link in links if "plan.environment" in link.record["facts"]), None)
     for link in links:
-        facts = link.record.get("facts", {})
+        facts = link.record["facts"]
         if DELTA_FACT not in facts or link.record["subject"]["id"] != run_id:
             continue
         version, table = int(facts[DELTA_FACT]), str(facts["publication.table"])
-        path = settings.data_dir / "lake" / table
-        if not path.exists():
-            yield Step(
-                "delta commit", f"recorded as version {version} of {table}; the table is not on this machine, so its log was not read"
-            )
-            continue
-        yield _delta_commit(path, version, table, run_id, facts)
+        path = settings.data_dir / "lake" / link.record["tenant"] / str(environment) / table
+        if path.exists():
+            yield _delta_commit(path, version, run_id, facts)
+        else:
+            yield Step("delta commit", f"recorded as version {version} of {table}; its log was not read, because {path} is not here")
 
 
-def _delta_commit(path: Path, version: int, table: str, run_id: str, facts: dict[str, Any]) -> Step:
-    commit = path / "_delta_log" / f"{version:020}.json"
+def _delta_commit(table: Path, version: int, run_id: str, facts: dict[str, Any]) -> Step:
+    """Commit `version` of a Delta table names the run, the digest of its files and the ticket that the ledger names.
+
+    Raises: EvidenceError.
+    """
+    remedy = "The table was changed behind the product's back; tell whoever runs it."
     try:
-        actions = [json.loads(line) for line in commit.read_text().splitlines() if line]
-    except OSError as error:
-        raise EvidenceError(f"{table} has no commit {version}: {error}", "The table was changed behind the product's back.") from error
+        lines = (table / "_delta_log" / f"{version:020}.json").read_text().splitlines()
+        actions = [json.loads(line) for line in lines if line]
+    except (OSError, ValueError) as error:
+        raise EvidenceError(f"commit {version} of {table} cannot be read: {error}", remedy) from error
     info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
-    tickets = [action["txn"]["version"] for action in actions if "txn" in action]
-    if run_id not in json.dumps(info):
-        raise EvidenceError(f"commit {version} of {table} does not name run {run_id}", "The table was changed behind the product's back.")
-    if int(facts["publication.ticket"]) not in tickets:
-        raise EvidenceError(f"commit {version} of {table} carries ticket {tickets}, the ledger {facts['publication.ticket']}")
-    return Step("delta commit", f"version {version} of {table} names this run, under ticket {facts['publication.ticket']}")
+    if info.get("barecount.run_id") != run_id:
+        raise EvidenceError(f"commit {version} of {table} does not name run {run_id}, but {info.get('barecount.run_id')}", remedy)
+    if info.get("barecount.files_digest", facts["publication.files_digest"]) != facts["publication.files_digest"]:
+        raise EvidenceError(f"commit {version} of {table} has other files than the ledger says", remedy)
+    tickets = {action["txn"]["appId"]: action["txn"]["version"] for action in actions if "txn" in action}
+    if int(facts["publication.ticket"]) not in tickets.values():
+        raise EvidenceError(f"commit {version} of {table} carries tickets {tickets}, the ledger says {facts['publication.ticket']}", remedy)
+    return Step(
+        "delta commit", f"version {version} of {table.name} names this run, its files' digest, and ticket {facts['publication.ticket']}"
+    )
 
 
 def _write(file: Path, text: str) -> None:
