@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 from barecount_chassis import CommandBus, Policy
 from barecount_chassis.record import Record
-from barecount_contracts import AdmitRun, Envelope, PlanSummary, ReplayApproved, RunCancelRequested, RunRequested, StopRun
+from barecount_contracts import AdmitRun, Bodies, Envelope, PlanSummary, ReplayApproved, RunCancelRequested, RunRequested, StopRun
 from barecount_readmodel import Database, Projector, Token
 
 from .settings import SERVICE
@@ -18,6 +19,7 @@ SOURCE = "control.events"
 DEFAULT_POOL = "default"
 # longer than any healthy projection takes; then the reader's own backoff takes over
 PROJECTION_SECONDS = 30.0
+KEPT_BODIES = 32
 
 
 class Admission:
@@ -25,6 +27,7 @@ class Admission:
 
     def __init__(self, bus: CommandBus, database: Database, projector: Projector) -> None:
         self._bus, self._database, self._projector = bus, database, projector
+        self._bodies: OrderedDict[tuple[str, str], Bodies] = OrderedDict()
 
     async def handle(self, record: Record) -> None:
         """Raises: NotYetProjected when the read model lags; the reader tries again."""
@@ -45,8 +48,7 @@ class Admission:
                 return
 
     async def _admit(self, record: Record, event: Envelope, run_id: str, plan: PlanSummary, digest: str) -> None:
-        async with self._database.query(event.tenant) as conn:
-            bodies = await bodies_of(conn, plan)
+        bodies = await self._bodies_of(event.tenant, plan)
         pool = pool_of(bodies.manifest)
         await self._derive(record, event, AdmitRun(run_id=run_id, pool=pool, plan=plan, plan_digest=digest, bodies=bodies), pool)
 
@@ -57,8 +59,21 @@ class Admission:
             if plan is None:
                 # no pool has it: whichever answers says so
                 return DEFAULT_POOL
-            bodies = await bodies_of(conn, PlanSummary.model_validate_json(plan))
-        return pool_of(bodies.manifest)
+        return pool_of((await self._bodies_of(tenant, PlanSummary.model_validate_json(plan))).manifest)
+
+    async def _bodies_of(self, tenant: str, plan: PlanSummary) -> Bodies:
+        """Bodies never change under their digest, so the newest few are kept; an incomplete answer is not."""
+        key = (tenant, plan.manifest_digest)
+        if key in self._bodies:
+            self._bodies.move_to_end(key)
+            return self._bodies[key]
+        async with self._database.query(tenant) as conn:
+            bodies, complete = await bodies_of(conn, plan)
+        if complete:
+            self._bodies[key] = bodies
+            if len(self._bodies) > KEPT_BODIES:
+                self._bodies.popitem(last=False)
+        return bodies
 
     async def _derive(self, record: Record, event: Envelope, payload: AdmitRun | StopRun, pool: str) -> None:
         await self._bus.derive(payload, tenant=event.tenant, source=record.position, correlation=event.correlation, key=pool)

@@ -51,11 +51,11 @@ async def manifest_of(conn: Connection, digest: str) -> dict[str, Any] | None:
     return None if text is None else dict(json.loads(text))
 
 
-async def bodies_of(conn: Connection, plan: PlanSummary) -> Bodies:
-    """The bodies of a plan. What is not there is left out: the handler refuses a run that lacks something, in the log."""
+async def bodies_of(conn: Connection, plan: PlanSummary) -> tuple[Bodies, bool]:
+    """The bodies of a plan, and whether all are there. The handler refuses a run that lacks something, in the log."""
     manifest = await manifest_of(conn, plan.manifest_digest)
     if manifest is None:
-        return Bodies(manifest={}, contracts=())
+        return Bodies(manifest={}, contracts=()), False
     named = {
         (str(part["contract"]["name"]), str(part["contract"]["version"])): None
         for part in (*manifest.get("sources", ()), *manifest.get("sinks", ()))
@@ -65,4 +65,4 @@ async def bodies_of(conn: Connection, plan: PlanSummary) -> Bodies:
         row = await conn.fetchrow("SELECT digest, document FROM contracts WHERE name = $1 AND version = $2", name, version)
         if row is not None:
             found.append(ContractBody(name=name, version=version, digest=row["digest"], document=json.loads(row["document"])))
-    return Bodies(manifest=manifest, contracts=tuple(found))
+    return Bodies(manifest=manifest, contracts=tuple(found)), len(found) == len(named)
