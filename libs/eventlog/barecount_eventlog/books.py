@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -40,6 +40,7 @@ class Mark:
     ids: frozenset[bytes]
 
 
+Buckets = tuple[tuple[int, Map[bytes, bytes]], ...]
 MarkKey = tuple[str, int, str]  # source topic, source partition, command type: two policies may read one log at different speeds
 
 
@@ -53,7 +54,7 @@ class Books:
     window: int
     inbox_next: int = 0
     clock: int = 0
-    buckets: tuple[tuple[int, Map[bytes, bytes]], ...] = ()
+    buckets: Buckets = ()
     marks: Map[MarkKey, Mark] = field(default_factory=Map)
 
     @classmethod
@@ -92,16 +93,14 @@ class Books:
         cause = event.cause
         assert cause is not None
         clock = self.tell(event.time)
-        after = replace(self, inbox_next=max(self.inbox_next, cause.offset + 1), clock=clock, buckets=self._evict(clock))
-        if cause.command_id is None:
-            return after
-        if keeps_id:
-            after = replace(after, buckets=after._with(cause, clock))
-        if keeps_mark and cause.source is not None and cause.command_type is not None:
-            after = replace(after, marks=after._marked(cause))
-        return after
+        buckets, marks = self._evict(clock), self.marks
+        if keeps_id and cause.command_id is not None:
+            buckets = self._with(buckets, cause, clock)
+        if keeps_mark and cause.command_id is not None and cause.source is not None and cause.command_type is not None:
+            marks = self._marked(cause)
+        return Books(self.window, max(self.inbox_next, cause.offset + 1), clock, buckets, marks)
 
-    def _evict(self, clock: int) -> tuple[tuple[int, Map[bytes, bytes]], ...]:
+    def _evict(self, clock: int) -> Buckets:
         width = self._width
         if not self.buckets or (self.buckets[0][0] + 1) * width + self.window > clock:
             return self.buckets
@@ -111,14 +110,14 @@ class Books:
     def _width(self) -> int:
         return max(1, self.window // BUCKETS)
 
-    def _with(self, cause: Cause, clock: int) -> tuple[tuple[int, Map[bytes, bytes]], ...]:
+    def _with(self, buckets: Buckets, cause: Cause, clock: int) -> Buckets:
         assert cause.command_id is not None
         key, index = cause.command_id.bytes, clock // self._width
         value = _SEEN.pack(cause.offset, clock, short_digest(cause.command_digest))
         # the clock is monotone, so only the newest bucket ever grows
-        if self.buckets and self.buckets[-1][0] == index:
-            return (*self.buckets[:-1], (index, self.buckets[-1][1].set(key, value)))
-        return (*self.buckets, (index, Map({key: value})))
+        if buckets and buckets[-1][0] == index:
+            return (*buckets[:-1], (index, buckets[-1][1].set(key, value)))
+        return (*buckets, (index, Map({key: value})))
 
     def _marked(self, cause: Cause) -> Map[MarkKey, Mark]:
         assert cause.source is not None

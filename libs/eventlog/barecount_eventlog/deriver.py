@@ -92,6 +92,11 @@ class Deriver:
         if self._reader is not None:
             self._reader.wake()
 
+    @property
+    def positions(self) -> dict[tuple[str, int], int]:
+        """(topic, partition) -> the next source offset to be derived; in `restore` already the one from which this owner goes on."""
+        return {(where.topic, where.partition): offset for where, offset in self._next.items()}
+
     def lag(self) -> dict[tuple[str, int], int]:
         """Source offsets not covered yet, by (topic, partition)."""
         if self._reader is None:

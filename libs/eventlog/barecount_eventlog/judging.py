@@ -114,15 +114,15 @@ class Judge(Generic[S]):
         first = emits[0].payload
         return self._answer(state, record, command, digest, now, emits, first.code if isinstance(first, CommandRefused) else None)
 
-    def evolve(self, state: PartitionState[S], event: Envelope, at: Position) -> PartitionState[S]:
-        """The state after one event of the own events topic, decided now or restored.
+    def evolve(self, state: PartitionState[S], event: Envelope, read: Recorded) -> PartitionState[S]:
+        """The state after one event of the own events topic. read: the inbox record it answers now, or the restored event itself.
 
         Raises: CodeFault when the decider's evolve raises.
         """
         try:
             domain = self._decider.evolve(state.domain, event)
         except Exception as error:
-            raise CodeFault("evolve", at, error) from error
+            raise CodeFault("evolve", read.position, error) from error
         if event.cause is None or event.cause.index:
             return PartitionState(domain, state.books)
         repeats = event.type in ("CommandDuplicated", "RecordRejected")
@@ -201,7 +201,7 @@ class Judge(Generic[S]):
             out, events = self._events_of(record, command, digest, now, [Emit(refusal)])
         for event, written in zip(events, out, strict=True):
             if written.topic == self._events:
-                state = self.evolve(state, event, record.position)
+                state = self.evolve(state, event, record)
         return Judged(out, state, events[0].type, refused)
 
     def _events_of(

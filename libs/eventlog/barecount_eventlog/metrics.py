@@ -23,6 +23,11 @@ SNAPSHOT_BYTES = Gauge("barecount_handler_snapshot_bytes", "Size of the newest s
 TRANSACTION_SECONDS = Histogram("barecount_transaction_seconds", "Begin to commit of one Kafka transaction", ["writer"], buckets=_SECONDS)
 TRANSACTION_BROKEN = Counter("barecount_transaction_broken_total", "Transactions without a known commit, by error", ["writer", "error"])
 
+NOT_ENOUGH_REPLICAS = Counter(
+    "barecount_produce_retried_total",
+    "Produce requests that the broker put off while a transaction begins (NOT_ENOUGH_REPLICAS); none is lost",
+)
+
 APPENDED = Counter("barecount_appended_total", "Records acknowledged", ["client", "topic"])
 APPEND_SECONDS = Histogram("barecount_append_seconds", "Append until acknowledged", ["client", "topic"], buckets=_SECONDS)
 APPEND_FAILED = Counter("barecount_append_failed_total", "Appends without an acknowledgement in time", ["client", "topic"])

@@ -187,7 +187,7 @@ class Owner(Generic[S]):
                 except EnvelopeError as error:
                     # nobody else may write here: an event that this release cannot read must not be passed over
                     raise CodeFault("restore", record.position, error) from error
-                state = self._judge.evolve(state, event, record.position)
+                state = self._judge.evolve(state, event, record)
             replayed += len(batch.records)
             next_ = batch.next
         return state, next_, replayed

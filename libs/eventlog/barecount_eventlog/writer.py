@@ -8,17 +8,18 @@ had open on any of them and fences it, before anybody reads the log (KIP-98).
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.errors import InvalidProducerEpoch, NotEnoughReplicasError, ProducerFenced
 from barecount_contracts import murmur2
 
 from .errors import WriterBroken, WriterFenced
-from .metrics import TRANSACTION_BROKEN, TRANSACTION_SECONDS
+from .metrics import NOT_ENOUGH_REPLICAS, TRANSACTION_BROKEN, TRANSACTION_SECONDS
 from .record import OutRecord
 from .settings import KafkaSettings
 
@@ -30,6 +31,17 @@ STOP_SECONDS: Final = 3.0
 MAX_BATCH_BYTES: Final = 900_000
 
 log = structlog.get_logger(__name__)
+
+
+def _counted_instead(entry: logging.LogRecord) -> bool:
+    """Kafka 4 answers NOT_ENOUGH_REPLICAS for a moment at the beginning of a transaction (trap 11): aiokafka retries, so it is counted."""
+    if NotEnoughReplicasError not in (entry.args or ()):
+        return True
+    NOT_ENOUGH_REPLICAS.inc()
+    return False
+
+
+logging.getLogger("aiokafka.producer.sender").addFilter(_counted_instead)
 
 
 class FencedWriter:
@@ -92,21 +104,20 @@ class FencedWriter:
         started = time.perf_counter()
         await producer.begin_transaction()
         sent = await self._send(producer, records)
-        # the positions travel while the records do; aiokafka adds the partitions to the transaction first
-        waits = [future for _, _, future in sent]
-        if positions:
-            waits.append(asyncio.ensure_future(producer.send_offsets_to_transaction(dict(positions), self._group)))
         # a failed batch does not fail aiokafka's commit: every single one is looked at before (trap 1)
-        results = await asyncio.gather(*waits, return_exceptions=True)
+        results = await asyncio.gather(*(future for _, _, future in sent), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         after: dict[TopicPartition, int] = {}
-        for (where, count, _), metadata in zip(sent, results, strict=False):
+        for (where, count, _), metadata in zip(sent, results, strict=True):
             assert not isinstance(metadata, BaseException)
             if metadata is None or metadata.offset < 0:
                 raise WriterBroken(f"{self._name}: the broker holds a batch of {where.topic}/{where.partition} but cannot say where")
             after[where] = max(after.get(where, 0), metadata.offset + count)
+        # after the records: an AddOffsetsToTxn under way makes the broker refuse a produce as NOT_ENOUGH_REPLICAS (traps 11, 12)
+        if positions:
+            await producer.send_offsets_to_transaction(dict(positions), self._group)
         await producer.commit_transaction()
         self._metric.observe(time.perf_counter() - started)
         return after

@@ -6,6 +6,7 @@ Errors (one tree): ReadModelError > QueryRoleMissing, NotYetProjected, TokenErro
 from .database import EVERY_TENANT, Database, query_role_of
 from .errors import NotYetProjected, ProjectionTaken, QueryRoleMissing, ReadModelError, TokenError
 from .projector import Projector
+from .rows import insert_rows
 from .snapshots import PostgresSnapshots
 from .token import Token, token_secret
 from .view import Connection, View, schema_of
@@ -23,6 +24,7 @@ __all__ = [
     "Token",
     "TokenError",
     "View",
+    "insert_rows",
     "query_role_of",
     "schema_of",
     "token_secret",

@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 from barecount_eventlog import Snapshot
-from barecount_readmodel import Database, PostgresSnapshots, QueryRoleMissing, ReadModelError
+from barecount_readmodel import Database, PostgresSnapshots, QueryRoleMissing, ReadModelError, insert_rows
 
 from tests.integration.readmodel.kit import NumbersView, fresh_service, service_database
 from tests.support.servers import Postgres
@@ -96,6 +96,20 @@ async def test_a_view_set_whose_ddl_fails_leaves_nothing_behind(database: Databa
         await database.prepare([NumbersView("t"), Broken("t")])
     assert database.schema is None
     assert await database.pool.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname LIKE $1", f"{database.service}%") == 0
+
+
+@pytest.mark.parametrize("count", [0, 3, 500])
+async def test_many_rows_go_into_a_table_under_row_level_security(database: Database, count: int) -> None:
+    await fill(database)
+    rows = [(f"t{n % 200}x{n}", n, 1) for n in range(count)]
+    async with database.pool.acquire() as conn:
+        for _ in range(2):
+            async with conn.transaction():
+                await conn.execute(f"SET LOCAL search_path TO {database.schema}")
+                more = "(tenant) DO UPDATE SET events = tallies.events + excluded.events"
+                await insert_rows(conn, "tallies", ("tenant", "events", "total"), rows, on_conflict=more)
+    async with database.query("*") as conn:
+        assert await conn.fetchval("SELECT coalesce(sum(events), 0) FROM tallies WHERE tenant LIKE 't%'") == 2 * sum(range(count))
 
 
 async def test_the_newest_snapshot_is_kept_by_form_and_partition(database: Database) -> None:
