@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -110,7 +111,8 @@ class Execution:
             id=uuid4(), type=payload.TYPE, tenant=TENANT, time=datetime.now(UTC), correlation=uuid4(), data=payload.to_data()
         )
         where = partition_of(worker_id, catalogue().topics["runs.tasks"].partitions)
-        headers = [("type", payload.TYPE.encode()), ("traceparent", f"00-{uuid4().hex}-{uuid4().hex[:16]}-01".encode())]
+        # the trace is named after the chain, so that a test can tell whose it is
+        headers = [("type", payload.TYPE.encode()), ("traceparent", f"00-{envelope.correlation.hex}-{uuid4().hex[:16]}-01".encode())]
         await self.producer.send_and_wait("runs.tasks", envelope.to_bytes(), key=worker_id.encode(), partition=where, headers=headers)
         return envelope
 
@@ -206,14 +208,20 @@ async def _listen(playing: Execution, consumer: AIOKafkaConsumer) -> None:
             playing.arrived.notify_all()
 
 
+def _end_with_the_test_run() -> None:
+    """A killed test run leaves no worker behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 class WorkerProcess:
     """`barecount_worker.app:main` as the stack starts it, in a process group of its own."""
 
     def __init__(self, kafka: Kafka, folder: Path, *, worker_id: str, pool: str, **settings: str) -> None:
         self.worker_id, self.lake, self._folder = worker_id, folder / "lake", folder
-        keys = folder / "keys"
-        create_keypair(keys, "worker")
-        create_keypair(keys, "issuer")
+        self.keys = folder / "keys"
+        create_keypair(self.keys, "worker")
+        create_keypair(self.keys, "issuer")
         (self.port,) = free_ports(1)
         login = kafka.settings("worker")
         self.environment = {
@@ -223,7 +231,7 @@ class WorkerProcess:
             "BARECOUNT_WORKER_ID": worker_id,
             "BARECOUNT_POOL": pool,
             "BARECOUNT_DATA_DIR": str(folder),
-            "BARECOUNT_KEYS_DIR": str(keys),
+            "BARECOUNT_KEYS_DIR": str(self.keys),
             "BARECOUNT_LAKE_DIR": str(self.lake),
             "BARECOUNT_HTTP_PORT": str(self.port),
             "BARECOUNT_KAFKA_BOOTSTRAP": kafka.bootstrap,
@@ -243,6 +251,7 @@ class WorkerProcess:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_the_test_run,
             )
 
     @property

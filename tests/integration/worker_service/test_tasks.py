@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import duckdb
 import pytest
+from barecount_chassis import Keyring
 from barecount_contracts import AnnounceWorker, RecordDeadLettered, ReportTaskFailed, ReportTaskSucceeded, RunLogged
 from barecount_local.sample import deliver
 from deltalake import DeltaTable
@@ -160,14 +161,14 @@ async def test_reports_carry_the_trace_of_their_task_and_metrics_tell_how_tasks_
     deliver(worker.lake, TENANT, date.fromisoformat(DAY))
     announced = await execution.announced(worker.worker_id)
     read = reference(announced, "read", DAY)
-    await execution.order(read, run_id="run-traced")
+    _, order = await execution.order(read, run_id="run-traced")
     await execution.final(read)
     # a slot takes the next task after the report of the one before: its figures stand by then
     await run_stages(execution, announced, "run-next", DAY, "read")
 
     traces = {one.headers["traceparent"][3:35] for one in execution.said if getattr(one.payload, "run_id", "") == "run-traced"}
 
-    assert len(traces) == 1
+    assert traces == {order.correlation.hex}
     status, metrics = await worker.get("/metrics")
     assert status == 200
     samples = {
@@ -178,6 +179,20 @@ async def test_reports_carry_the_trace_of_their_task_and_metrics_tell_how_tasks_
     assert samples["barecount_worker_tasks_total", ("outcome", "succeeded"), ("stage", "read")] >= 1
     assert samples["barecount_worker_slots",] == 1
     assert (await worker.get("/health/ready"))[0] == 200
+
+
+async def test_executions_gate_lets_every_report_and_announcement_in(execution: Execution, start_worker: Start) -> None:
+    worker = start_worker()
+    deliver(worker.lake, TENANT, date.fromisoformat(DAY))
+    announced = await execution.announced(worker.worker_id)
+    await run_stages(execution, announced, "run-signed", DAY, "read")
+    gate = Keyring(worker.keys, "execution").gate()
+
+    commands = [one.envelope for one in execution.said if not isinstance(one.payload, RunLogged | RecordDeadLettered)]
+
+    assert {command.type for command in commands} == {"AnnounceWorker", "ReportTaskStarted", "ReportTaskSucceeded"}
+    assert [gate(command, None) for command in commands] == [None] * len(commands)
+    assert {command.principal for command in commands} == {"service:worker"}
 
 
 async def test_a_slot_holds_no_password_and_no_key(execution: Execution, start_worker: Start) -> None:
