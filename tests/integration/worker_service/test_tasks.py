@@ -168,7 +168,7 @@ async def test_reports_carry_the_trace_of_their_task_and_metrics_tell_how_tasks_
 
     traces = {one.headers["traceparent"][3:35] for one in execution.said if getattr(one.payload, "run_id", "") == "run-traced"}
 
-    assert traces == {order.correlation.hex}
+    assert traces == {order.correlation.hex.encode()}
     status, metrics = await worker.get("/metrics")
     assert status == 200
     samples = {
