@@ -16,6 +16,7 @@ from barecount_contracts import (
     InputFile,
     Message,
     PlanSummary,
+    Position,
     Publication,
     RunCancelled,
     RunFailed,
@@ -31,7 +32,7 @@ from barecount_contracts import (
     WorkerAnnounced,
 )
 from barecount_lineage.domain.describe import describe
-from barecount_lineage.domain.follow import Emission, FollowState, emitted, follow
+from barecount_lineage.domain.follow import Emission, FollowState, emitted, follow, read_from
 from barecount_lineage.domain.names import run_uuid
 
 from tests.support.lineage import CONTRACTS, MANIFEST
@@ -85,11 +86,15 @@ def succeeded(run: str = "r1") -> RunSucceeded:
     return RunSucceeded(run_id=run, plan=plan(), plan_digest="sha256:p", totals=totals())
 
 
+def at(offset: int) -> Position:
+    return Position(topic="runs.events", partition=1, offset=offset)
+
+
 def after(*payloads: Message, tenant: str = "acme") -> tuple[FollowState, list[Emission]]:
     state, emissions = FollowState(), []
-    for payload in payloads:
+    for offset, payload in enumerate(payloads):
         event = Envelope(id=ID, type=payload.TYPE, tenant=tenant, time=AT, correlation=ID, data=payload.to_data())
-        state, emission = follow(state, event)
+        state, emission = follow(state, event, at(offset))
         if emission is not None:
             emissions.append(emission)
     return state, emissions
@@ -97,7 +102,7 @@ def after(*payloads: Message, tenant: str = "acme") -> tuple[FollowState, list[E
 
 def test_what_is_not_a_run_event_of_this_release_changes_nothing() -> None:
     event = Envelope(id=ID, type="RunPaused", version=9, tenant="acme", time=AT, correlation=ID, data={})
-    assert follow(FollowState(), event) == (FollowState(), None)
+    assert follow(FollowState(), event, at(0)) == (FollowState(), None)
 
 
 @pytest.mark.parametrize("payload", [RunStarted(run_id="x"), read("x"), published("x"), succeeded("x")])
@@ -114,7 +119,7 @@ def test_two_tenants_may_call_their_runs_the_same() -> None:
     assert run_uuid("acme", "r1") != run_uuid("bcme", "r1")
     state, _ = after(queued())
     other = Envelope(id=ID, type="RunSucceeded", tenant="bcme", time=AT, correlation=ID, data=succeeded().to_data())
-    assert follow(state, other) == (state, None)
+    assert follow(state, other, at(9)) == (state, None)
 
 
 def test_a_run_that_succeeded_says_start_and_complete_and_is_forgotten() -> None:
@@ -206,3 +211,8 @@ def test_the_payload_names_job_inputs_and_outputs() -> None:
     payload = emitted(end, describe(end, AT))
     assert (payload.job, payload.inputs, payload.outputs) == ("barecount://acme/prod/revenue-kpi", (f"file:{LANDING}",), (f"file:{KPI}",))
     assert Envelope(id=ID, type="LineageEmitted", tenant="acme", time=AT, correlation=ID, data=payload.to_data()).payload() == payload
+
+
+def test_a_restart_reads_from_the_oldest_run_that_has_not_ended() -> None:
+    state, _ = after(queued("r0"), succeeded("r0"), queued("r1"), RunStarted(run_id="r1"), queued("r2"))
+    assert read_from(state, {0: 7, 1: 5}) == {0: 7, 1: 2}

@@ -1,6 +1,6 @@
 """Following runs: what lineage remembers of those that have not ended, and the events it emits of them.
 
-`follow(state, event)` is the whole of it, as decide and evolve in one: the next state, and an emission where a run starts or ends.
+`follow(state, event, at)` is the whole of it, as decide and evolve in one: the next state, and an emission where a run starts or ends.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from barecount_contracts import (
     InputFile,
     LineageEmitted,
     PlanSummary,
+    Position,
     Publication,
     Reconciliation,
     RunCancelled,
@@ -58,6 +59,7 @@ class Following:
     plan: PlanSummary
     plan_digest: str
     design: Design
+    queued: Position
     reads: Map[str, Read] = field(default_factory=Map)
     published: Map[tuple[str, str], Publication] = field(default_factory=Map)
     worker_versions: frozenset[str] = frozenset()
@@ -84,6 +86,15 @@ class FollowState:
     workers: Map[str, str] = field(default_factory=Map)
 
 
+def read_from(state: FollowState, positions: Mapping[int, int]) -> dict[int, int]:
+    """From where each partition of runs.events must be read again to have this state at `positions`: its oldest open run."""
+    oldest = dict(positions)
+    for run in state.runs.values():
+        partition = run.queued.partition
+        oldest[partition] = min(oldest.get(partition, run.queued.offset), run.queued.offset)
+    return oldest
+
+
 class Emission(NamedTuple):
     """An event to be emitted; the run as it was then."""
 
@@ -92,8 +103,8 @@ class Emission(NamedTuple):
     end: End | None
 
 
-def follow(state: FollowState, event: Envelope) -> tuple[FollowState, Emission | None]:
-    """One event of runs.events further. Total: what it does not know changes nothing."""
+def follow(state: FollowState, event: Envelope, at: Position) -> tuple[FollowState, Emission | None]:
+    """One event of runs.events further, which stands at `at`. Total: what it does not know changes nothing."""
     try:
         payload = event.payload()
     except EnvelopeError:
@@ -102,7 +113,8 @@ def follow(state: FollowState, event: Envelope) -> tuple[FollowState, Emission |
         case WorkerAnnounced():
             return replace(state, workers=state.workers.set(payload.worker_id, payload.code_version)), None
         case RunQueued():
-            run = Following(event.tenant, payload.run_id, event.correlation, payload.plan, payload.plan_digest, design_of(payload.bodies))
+            design = design_of(payload.bodies)
+            run = Following(event.tenant, payload.run_id, event.correlation, payload.plan, payload.plan_digest, design, at)
             return _keep(state, run), None
         case RunRefused():
             return _forget(state, (event.tenant, payload.run_id)), None
