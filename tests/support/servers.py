@@ -21,6 +21,7 @@ from barecount_local.passwords import Passwords
 from barecount_local.ports import free_ports
 from barecount_local.postgres import PostgresServer
 from barecount_local.provision import furnish_kafka, furnish_postgres
+from barecount_local.waiting import until
 
 SECONDS = 30
 
@@ -71,7 +72,7 @@ class Kafka:
 
     def allow(self, principal: str, topic: str, *operations: str) -> None:
         """Lets a service principal READ or WRITE a throw-away topic."""
-        from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+        from confluent_kafka.admin import AclBinding, AclBindingFilter, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
         allow, literal = AclPermissionType.ALLOW, ResourcePatternType.LITERAL
         rows = [
@@ -80,6 +81,13 @@ class Kafka:
         ]
         for future in self._admin.create_acls(rows, request_timeout=SECONDS).values():
             future.result(SECONDS)
+        mine = AclBindingFilter(ResourceType.TOPIC, topic, literal, f"User:{principal}", None, AclOperation.ANY, AclPermissionType.ANY)
+        # the controller answers before the broker has applied it
+        until(
+            lambda: set(self._admin.describe_acls(mine, request_timeout=SECONDS).result()) >= set(rows),
+            what=f"the broker to let {principal} use {topic}",
+            seconds=SECONDS,
+        )
 
     def furnish(self) -> None:
         """The catalogue's topics and every service's ACLs, as the stack has them; once a session."""

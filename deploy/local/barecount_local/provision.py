@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from .errors import StackError, TopicMismatch
+from .waiting import until
 
 SECONDS = 30
 
@@ -65,6 +66,8 @@ def create_topics(admin: Any, known: Any) -> None:
             config["message.timestamp.type"] = "LogAppendTime"
         fresh.append(library.NewTopic(topic.name, topic.partitions, 1, config=config))
     _settle(admin.create_topics(fresh, request_timeout=SECONDS).values() if fresh else ())
+    names = set(known.topics)
+    until(lambda: names <= set(admin.list_topics(timeout=SECONDS).topics), what="the broker to know its topics", seconds=SECONDS)
 
 
 def create_acls(admin: Any, known: Any) -> None:
@@ -96,6 +99,12 @@ def create_acls(admin: Any, known: Any) -> None:
     ]
     if stale:
         _settle(admin.delete_acls(stale, request_timeout=SECONDS).values())
+    # the controller answers before the broker has applied it: a service that starts now would be refused what it may
+    until(
+        lambda: set(admin.describe_acls(every, request_timeout=SECONDS).result()) == wanted,
+        what="the broker to apply the services' permissions",
+        seconds=SECONDS,
+    )
 
 
 def create_users(admin: Any, users: dict[str, str]) -> None:
