@@ -19,8 +19,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from barecount_chassis import CommandBus, telemetry
 from barecount_contracts import ReplayRequested, ReportLedgerFacts
 from barecount_eventlog import Batch, KafkaSettings, Reader, Recorded, beginning_offsets, consumer_of, end_offsets
-from prometheus_client import Counter, Gauge
 
+from . import metrics
 from .adapters.ledger import LedgerFollower
 from .domain.ledger import SOURCE
 from .handler import EVENTS
@@ -28,15 +28,6 @@ from .handler import EVENTS
 GROUP: Final = "command.ledger-facts"
 STALLED_SECONDS: Final = 10.0
 BACKOFF: Final = (0.2, 10.0)
-
-WAITING: Final = Gauge("barecount_replay_requests_waiting", "Replay requests that wait for the ledger", registry=telemetry.REGISTRY)
-OLDEST: Final = Gauge("barecount_replay_wait_seconds", "Age of the oldest of them, by this process", registry=telemetry.REGISTRY)
-MISSING: Final = Gauge(
-    "barecount_replay_ledger_missing_records",
-    "runs.events offsets that the signed ledger must still cover for it",
-    registry=telemetry.REGISTRY,
-)
-REPORTED: Final = Counter("barecount_ledger_facts_reported", "Reports appended", ["found"], registry=telemetry.REGISTRY)
 
 Judged = Callable[[int, str, str], bool]
 """(partition, tenant, request id) -> whether the handler knows that this request's facts were judged already."""
@@ -55,8 +46,10 @@ class Waiting:
 class LedgerPolicy:
     """Runs from `start` to `stop`. `failed`: what stopped it for good; trouble with Kafka is tried again."""
 
-    def __init__(self, kafka: KafkaSettings, bus: CommandBus, *, judged: Judged, stalled_seconds: float = STALLED_SECONDS) -> None:
-        self._kafka, self._bus, self._judged, self._stalled = kafka, bus, judged, stalled_seconds
+    def __init__(
+        self, kafka: KafkaSettings, bus: CommandBus, *, judged: Judged, group: str = GROUP, stalled_seconds: float = STALLED_SECONDS
+    ) -> None:
+        self._kafka, self._bus, self._judged, self._group, self._stalled = kafka, bus, judged, group, stalled_seconds
         self._follower = LedgerFollower(kafka)
         self._queues: dict[int, deque[Waiting]] = {}
         self._read: dict[int, int] = {}
@@ -66,11 +59,11 @@ class LedgerPolicy:
         self._reader: Reader | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: Exception | None = None
-        OLDEST.set_function(self._oldest)
+        metrics.OLDEST.set_function(self._oldest)
 
     async def start(self) -> None:
         """Reads the committed positions and begins; returns when both logs are being read."""
-        self._positions = consumer_of(self._kafka, GROUP, group=GROUP)
+        self._positions = consumer_of(self._kafka, self._group, group=self._group)
         first = await beginning_offsets(self._kafka, EVENTS)
         self._positions.assign([TopicPartition(EVENTS, partition) for partition in first])
         await self._positions.start()
@@ -106,7 +99,7 @@ class LedgerPolicy:
     async def _requests(self) -> None:
         """Reads control.events and queues what must be reported."""
         start = {TopicPartition(EVENTS, partition): offset for partition, offset in self._read.items()}
-        async with Reader(self._kafka, start, client_id=f"{GROUP}.in") as reader:
+        async with Reader(self._kafka, start, client_id=f"{self._group}.in") as reader:
             self._reader = reader
             try:
                 while True:
@@ -125,7 +118,7 @@ class LedgerPolicy:
                 self._queues[record.partition].append(Waiting(record, request, ends))
         for batch in batches:
             self._read[batch.partition] = batch.next
-        WAITING.set(sum(len(queue) for queue in self._queues.values()))
+        metrics.WAITING.set(sum(len(queue) for queue in self._queues.values()))
         self._work.set()
 
     async def _reports(self) -> None:
@@ -136,7 +129,7 @@ class LedgerPolicy:
                 while queue and self._follower.answers(queue[0].ends):
                     await self._report(queue[0])
                     queue.popleft()
-            WAITING.set(sum(len(queue) for queue in self._queues.values()))
+            metrics.WAITING.set(sum(len(queue) for queue in self._queues.values()))
             await self._commit()
             try:
                 await asyncio.wait_for(self._work.wait(), self._stalled)
@@ -147,11 +140,11 @@ class LedgerPolicy:
         event = waiting.record.envelope
         facts = await self._follower.facts(event.tenant, waiting.request.run_id)
         report = ReportLedgerFacts(request_id=waiting.request.request_id, facts=facts)
-        with telemetry.tracer().start_as_current_span("ledger.facts", context=telemetry.extract(waiting.record.headers)):
+        with telemetry.tracer().start_as_current_span(metrics.SPAN_FACTS, context=telemetry.extract(waiting.record.headers)):
             await self._bus.derive(report, tenant=event.tenant, source=waiting.record.position, correlation=event.correlation)
-        REPORTED.labels(str(facts.found).lower()).inc()
+        metrics.REPORTED.labels(str(facts.found).lower()).inc()
         telemetry.logger().info(
-            "ledger.facts_reported",
+            metrics.FACTS_REPORTED,
             request_id=waiting.request.request_id,
             run_id=waiting.request.run_id,
             found=facts.found,
@@ -178,10 +171,10 @@ class LedgerPolicy:
 
     def _tell_stalled(self) -> None:
         heads = [queue[0] for queue in self._queues.values() if queue]
-        MISSING.set(sum(sum(self._follower.missing(head.ends).values()) for head in heads))
+        metrics.MISSING.set(sum(sum(self._follower.missing(head.ends).values()) for head in heads))
         for head in heads:
             telemetry.logger().warning(
-                "ledger.behind",
+                metrics.LEDGER_BEHIND,
                 request_id=head.request.request_id,
                 waited_seconds=round(time.monotonic() - head.since, 1),
                 missing=self._follower.missing(head.ends),
@@ -198,5 +191,5 @@ class LedgerPolicy:
                 await work()
             except Exception as error:
                 backoff = BACKOFF[0] if time.monotonic() - started > BACKOFF[1] else min(BACKOFF[1], backoff * 2)
-                telemetry.logger().warning("ledger.policy_retry", part=name, error=repr(error), retry_in=backoff)
+                telemetry.logger().warning(metrics.POLICY_RETRY, part=name, error=repr(error), retry_in=backoff)
                 await asyncio.sleep(backoff)

@@ -11,10 +11,12 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from barecount_chassis import Settings
+from barecount_chassis import CommandBus, Keyring, Settings
 from barecount_chassis.telemetry import REGISTRY
+from barecount_command.policies import LedgerPolicy
 from barecount_contracts import DataPartitionPublished, Envelope, PlanSummary, Publication, RunFailed, RunSucceeded, RunTotals
 from barecount_contracts.message import Message
+from barecount_eventlog import Batch, KafkaSettings, end_offsets, read_all, tail
 from barecount_evidence.app import build as build_evidence
 from barecount_evidence.settings import EvidenceSettings
 
@@ -202,3 +204,38 @@ async def test_after_a_restart_nothing_is_decided_twice_and_what_was_left_is_dec
         assert answer.json()["event"]["data"]["new_run_id"] == "again-replay-1"
         items = (await admin.get("/governance/approvals?state=approved")).json()["items"]
         assert len({one["new_run_id"] for one in items}) == len(items)
+
+
+async def test_a_policy_that_repeats_every_report_changes_nothing(
+    service: Service, evidence: Service, own_kafka: Kafka, folder: Path, tenant: str
+) -> None:
+    given = own_kafka.settings("command")
+    kafka = KafkaSettings(given["bootstrap_servers"], given["sasl_plain_username"], given["sasl_plain_password"])
+
+    known = await end_offsets(kafka, "control.events")
+    requests = {event.cause.source for event in await _reports(read_all(kafka, "control.events")) if event.cause}
+    async with appending(own_kafka, "command") as appender:
+        bus = CommandBus(appender, Keyring(service.keys, "command"), inbox="pipelines.commands")
+        # as after a crash before any commit: a group without positions, and nobody knows what was judged
+        policy = LedgerPolicy(kafka, bus, judged=lambda *_: False, group="command.ledger-facts-again")
+        await policy.start()
+        async with asyncio.timeout(30):
+            repeated = await _reports(tail(kafka, "control.events", start=known), len(requests))
+        await policy.stop()
+    assert {event.cause.source for event in repeated if event.cause} == requests
+    # the facts may name a newer root than the first report's: another body under the same command id
+    assert {(event.type, event.data.get("code")) for event in repeated} <= {
+        ("CommandDuplicated", None),
+        ("CommandRefused", "idempotency-key-reused"),
+    }
+
+
+async def _reports(batches: AsyncIterator[Batch], enough: int | None = None) -> list[Envelope]:
+    """What the handler answered to the policy's reports, until the end of the log or `enough`."""
+    found: list[Envelope] = []
+    async for batch in batches:
+        events = [record.envelope for record in batch.records]
+        found += [event for event in events if event.cause and event.cause.command_type == "ReportLedgerFacts" and event.cause.index == 0]
+        if enough is not None and len(found) >= enough:
+            break
+    return found

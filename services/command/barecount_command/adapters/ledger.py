@@ -12,6 +12,7 @@ from barecount_chassis import telemetry
 from barecount_contracts import LedgerBatch, LedgerCheckpoint, LedgerFacts
 from barecount_eventlog import KafkaSettings, Reader, Recorded, beginning_offsets, consumer_of, end_offsets, recorded
 
+from barecount_command import metrics
 from barecount_command.domain.ledger import LedgerCopy, Place
 
 TOPIC: Final = "evidence.ledger"
@@ -107,7 +108,7 @@ class LedgerFollower:
                             self._moved()
             except Exception as error:
                 backoff = BACKOFF[0] if time.monotonic() - started > BACKOFF[1] else min(BACKOFF[1], backoff * 2)
-                telemetry.logger().warning("ledger.reopened", error=repr(error), retry_in=backoff)
+                telemetry.logger().warning(metrics.LEDGER_REOPENED, error=repr(error), retry_in=backoff)
                 await asyncio.sleep(backoff)
             finally:
                 self._reader = None
@@ -125,5 +126,7 @@ class LedgerFollower:
                 case _:
                     pass
             self._next = record.offset + 1
+        metrics.LEAVES.set(self._copy.tree.size)
         if whole and self._copy.broken is not None:
-            telemetry.logger().error("ledger.broken", why=self._copy.broken)
+            metrics.BROKEN.set(1)
+            telemetry.logger().error(metrics.LEDGER_BROKEN, why=self._copy.broken)

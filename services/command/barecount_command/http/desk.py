@@ -96,15 +96,16 @@ class Desk:
     def _answer(self, submitted: Submitted, status: int, thing: str | None, outcome: Outcome | None = None) -> JSONResponse:
         token, link = self.token(submitted), f"/commands/{submitted.command_id}"
         state: Literal["accepted", "admitted", "waiting"] = "accepted"
-        headers = {"Location": thing if thing and status == 201 else link, "X-Consistency-Token": token}
-        body: dict[str, Any] = {"command_id": str(submitted.command_id), "status": state}
         links = {"command": link, **({"self": thing} if thing else {})}
+        if outcome is not None and (run := outcome.data.get("new_run_id") or outcome.data.get("run_id")):
+            links["run"] = f"/runs/{run}"
+        made = thing or links.get("run", link)
+        headers = {"Location": made if status == 201 else link, "X-Consistency-Token": token}
+        body: dict[str, Any] = {"command_id": str(submitted.command_id), "status": state}
         if outcome is not None:
             body["status"] = "waiting" if outcome.type == "ApprovalRequested" else "admitted"
             body["event"] = {"type": outcome.type, "data": outcome.data}
             headers["Preference-Applied"] = "wait"
-            if outcome.type == "ReplayApproved":
-                links["run"] = f"/runs/{outcome.data['new_run_id']}"
         return JSONResponse({**body, "links": links, "consistency_token": token}, status_code=status, headers=headers)
 
     async def _outcome_at(self, tenant: str, partition: int, offset: int) -> Outcome | None:
