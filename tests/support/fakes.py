@@ -9,7 +9,7 @@ from pathlib import Path
 
 SERVICES = ("command", "execution", "worker", "lineage", "evidence")
 
-APP = '''\
+APP = """\
 import json, os, signal, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -38,7 +38,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print("serving as", os.environ["BARECOUNT_SERVICE"], flush=True)
     server.serve_forever()
-'''
+"""
 
 
 def write(folder: Path) -> Path:
