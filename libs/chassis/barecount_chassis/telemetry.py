@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -18,7 +19,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import REGISTRY as DEFAULT_REGISTRY
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -47,10 +49,8 @@ READER_FAILED: Final = "reader.failed"  # a permanent error and nowhere to park:
 READER_REWOUND: Final = "reader.rewound"  # the frame around the handler failed; the record is read again
 
 # --- metrics ------------------------------------------------------------------------------------------------------------------
-REGISTRY: Final = CollectorRegistry()
-ProcessCollector(registry=REGISTRY)
-PlatformCollector(registry=REGISTRY)
-GCCollector(registry=REGISTRY)
+# the process-wide one: libraries that are blind to this one (eventlog, readmodel) put theirs there too
+REGISTRY: Final[CollectorRegistry] = DEFAULT_REGISTRY
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 HTTP_CALLS: Final = Counter("barecount_http_calls", "Calls answered", ["method", "route", "status"], registry=REGISTRY)
@@ -186,6 +186,33 @@ def _setup_logs(service: str, instance: str, level: str) -> None:
     root.setLevel(level.upper())
     for noisy in ("aiokafka", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
+    # a filter on a logger sees only what is logged to itself, so it stands on the handler that all lines pass
+    handler.addFilter(Damped("aiokafka"))
+
+
+class Damped(logging.Filter):
+    """Lets one line in `seconds` of each kind through, from the loggers below `root`; the next one tells how many were left out.
+
+    A kind is logger and message template. An outage of the broker makes aiokafka's clients repeat themselves some 70 times a second.
+    """
+
+    def __init__(self, root: str, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(root)
+        self._seconds, self._clock = seconds, clock
+        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not super().filter(record):
+            return True
+        kind, now = (record.name, str(record.msg)), self._clock()
+        at, left_out = self._last.get(kind, (-self._seconds, 0))
+        if now - at < self._seconds:
+            self._last[kind] = (at, left_out + 1)
+            return False
+        self._last[kind] = (now, 0)
+        if left_out:
+            record.left_out = left_out
+        return True
 
 
 def _add_trace(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

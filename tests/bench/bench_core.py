@@ -1,0 +1,34 @@
+"""The event core on real servers: commands decided and committed, events projected, each beside a raw loop over the same records."""
+
+from __future__ import annotations
+
+from barecount_eventlog import KafkaSettings
+
+from tests.bench.commands import bench_commands
+from tests.bench.figure import Figure
+from tests.bench.projection import bench_projection
+from tests.support.servers import Kafka, kafka_server, postgres_server
+
+
+async def bench_commands_committed() -> list[Figure]:
+    """Commands per second of one partition's owner, against raw aiokafka transactions with the same batch and rotation."""
+    found = []
+    with kafka_server() as kafka:
+        for batch in (100, 500):
+            measured = await bench_commands(_settings(kafka), batch=batch)
+            name = f"commands decided and committed, {batch} a batch"
+            found.append(Figure(name, measured["value"], measured["unit"], measured["ceiling"], "ratio >= 0.3"))
+    return found
+
+
+async def bench_events_projected() -> list[Figure]:
+    """Events per second into one table, against raw consume, decode and COPY."""
+    with kafka_server() as kafka, postgres_server() as postgres:
+        url = await postgres.create_database("bench")
+        measured = await bench_projection(_settings(kafka), url, service="bench")
+        return [Figure("events projected", measured["value"], measured["unit"], measured["ceiling"], "ratio >= 0.5")]
+
+
+def _settings(kafka: Kafka) -> KafkaSettings:
+    told = kafka.settings()
+    return KafkaSettings(kafka.bootstrap, told["sasl_plain_username"], told["sasl_plain_password"])
