@@ -50,6 +50,19 @@ def test_a_slot_goes_to_the_tenant_that_holds_fewest() -> None:
     assert world.task.run_id == "b1"
 
 
+def test_who_holds_nothing_goes_before_who_holds_much_though_it_was_served_later() -> None:
+    world = World()
+    for number in range(4):
+        world.admit(f"a{number}", tenant="a", document=ONE_STAGE)
+    world.announce("w1", slots=2)
+    world.admit("b0", tenant="b", document=ONE_STAGE)
+    world.admit("b1", tenant="b", document=ONE_STAGE)
+    world.announce("w2", slots=1)
+    assert world.task.run_id == "b0"
+    world.succeeded()
+    assert world.task.run_id == "b1"
+
+
 def test_a_run_under_way_goes_before_the_next_of_the_same_tenant() -> None:
     world = World()
     world.admit("run_1")

@@ -14,8 +14,9 @@ from barecount_contracts import (
     TaskDispatched,
     TaskRetryScheduled,
 )
+from barecount_execution.domain.lane import Waiting
 
-from tests.unit.execution.world import World, manifest, names, one, published
+from tests.unit.execution.world import DAY, World, manifest, names, one, published
 
 
 def at_publish(world: World, *, attempts: int = 3, workers: tuple[str, ...] = ("w1",)) -> World:
@@ -139,6 +140,39 @@ def test_a_run_that_lost_its_last_publication_is_fenced_before_it_fails() -> Non
     assert one(ended, RunFailed).error_type == "worker-lost"
 
 
+def test_a_publication_whose_last_attempt_does_not_know_its_outcome_is_fenced_too() -> None:
+    world = at_publish(World(), attempts=1)
+    assert names(world.failed(retriable=True, error="io-error")) == ["TaskFailed", "TaskDispatched", "PublishTicketGranted"]
+    assert world.task.purpose == "fence"
+    ended = world.succeeded()
+    assert one(ended, RunFailed).error_type == "io-error"
+
+
+def test_an_interrupted_attempt_that_was_never_heard_of_is_not_waited_for_twice() -> None:
+    world = World()
+    world.announce()
+    world.admit()
+    world.stop()
+    assert names(world.later(10).tick()) == ["TaskLeaseExpired", "RunCancelled"]
+
+
+def test_each_data_partition_is_fenced_by_itself() -> None:
+    world = World()
+    world.announce(slots=2)
+    world.admit("run_1", "2025-10-01", "2025-10-02")
+    for _ in range(4):
+        world.succeeded(world.tasks[[t.task.nonce in world.state.leases for t in world.tasks].index(True)])
+    first, second = world.tasks[-2:]
+    assert {first.task.stage, second.task.stage} == {"publish"}
+    world.stop()
+    world.failed(first, error="interrupted")
+    fence = world.task
+    assert (fence.purpose, fence.task.data_partition) == ("fence", first.task.data_partition)
+    assert names(world.succeeded(fence)) == ["TaskSucceeded"]
+    assert not world.state.runs["acme", "run_1"].lane(first.task.data_partition).doubtful
+    assert names(world.succeeded(second)) == ["TaskSucceeded", "DataPartitionPublished", "RunCancelled"]
+
+
 def test_a_fence_that_finds_the_publication_makes_the_run_succeed() -> None:
     world = at_publish(World(), attempts=1, workers=("w1", "w2"))
     lost = world.task
@@ -193,6 +227,7 @@ def test_a_fence_is_tried_until_one_succeeds_and_each_has_a_higher_number() -> N
     for wait in (2, 4, 8):
         failed = world.failed(error="io")
         assert (one(failed, TaskRetryScheduled).not_before - world.now).total_seconds() == wait
+        assert world.state.runs["acme", "run_1"].lane(DAY).step == Waiting(world.now + timedelta(seconds=wait), fence=True)
         world.later(wait).tick()
         assert world.task.purpose == "fence"
         seen.append(world.task.ticket)
