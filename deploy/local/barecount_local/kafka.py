@@ -105,7 +105,8 @@ class KafkaServer:
             self.child.kill()
 
     def _format(self, jars: str, properties: Path) -> None:
-        cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+        # 22 characters of base64url; a leading dash would read as an option
+        cluster = "b" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")[1:]
         users = [f"SCRAM-SHA-256=[name={name},password={password}]" for name, password in self._passwords.items()]
         # @file: the passwords must not stand in the process list
         arguments = self.folder / "format.arguments"
