@@ -280,5 +280,21 @@ def waits(look: Callable[[], T], what: str, *, seconds: float = 20.0) -> T:
 
 
 def _graph(client: Client, run_id: str) -> list[str]:
-    """The way from the table's data partition back to the landing file, by names."""
-    raise NotImplementedError
+    """The way from the table's data partition back to the landing file, by names; empty while lineage does not know the run's output."""
+    try:
+        graph = client.get("/lineage", run_id=run_id, depth=1)
+    except ProblemError as error:
+        if error.code == "not-found":
+            return []
+        raise
+    names = {node["id"]: node for node in graph["nodes"]}
+    run = f"run:{run_id}"
+    outputs = [names[edge["to"]]["name"] for edge in graph["edges"] if edge["from"] == run and names[edge["to"]]["kind"] == "dataset"]
+    causes = [names[edge["from"]] for edge in graph["edges"] if edge["to"] == run]
+    made_by = [
+        f"{node['kind']} {node.get('pipeline') or node['name']} {node['version']}"
+        for node in causes
+        if node["kind"] in ("manifest", "contract")
+    ]
+    files = [node["name"] for node in causes if node["kind"] == "dataset" and node["name"].endswith(".csv")]
+    return [*outputs, f"{run_id} ({', '.join(made_by)})", *files] if outputs and files else []
