@@ -15,6 +15,9 @@ from .view import Connection, View, schema_of
 # what belongs to every tenant may be read by policies and internal reads only; no tenant can be named so (see the chassis)
 EVERY_TENANT: Final = "*"
 
+# a process frozen within a batch holds its position's row: PostgreSQL ends that transaction, so that a successor can go on
+IDLE_IN_TRANSACTION: Final = "10s"
+
 
 class Database:
     """Opened once a process. pool: the projector's side, logged in as the owner of the tables."""
@@ -30,9 +33,15 @@ class Database:
 
         Raises: QueryRoleMissing; OSError or asyncpg's errors when the server is not there.
         """
-        # without statement caching surprises: a schema change makes asyncpg's cached plans invalid, and ours never change
         pool, readers = [
-            await asyncpg.create_pool(url, min_size=least, max_size=connections, max_inactive_connection_lifetime=60, command_timeout=60)
+            await asyncpg.create_pool(
+                url,
+                min_size=least,
+                max_size=connections,
+                max_inactive_connection_lifetime=60,
+                command_timeout=60,
+                server_settings={"application_name": service, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION},
+            )
             for least in (1, 0)
         ]
         database = cls(pool, readers, service)

@@ -170,10 +170,12 @@ class Projector:
     async def _positions(self, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """The rows of projection_positions, made where they are missing; what they say about inboxes is told to the waiting."""
         table = f"{quoted(self._database.schema or '')}.projection_positions"
-        async with self._database.pool.acquire() as conn, conn.transaction():
+        async with self._database.pool.acquire() as conn:
+            known = {(row["topic"], row["partition"]) for row in await conn.fetch(f"SELECT topic, partition FROM {table}")}
+            # only what is missing: an INSERT would wait for whoever is moving an existing row
             await conn.executemany(
                 f"INSERT INTO {table} (topic, partition, next_offset) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
-                [(where.topic, where.partition) for where in wanted],
+                [(where.topic, where.partition) for where in wanted if (where.topic, where.partition) not in known],
             )
             rows = await conn.fetch(f"SELECT * FROM {table}")
         held = {TopicPartition(row["topic"], row["partition"]): int(row["next_offset"]) for row in rows}

@@ -208,3 +208,22 @@ async def test_a_projector_survives_postgresql_s_restart(topics: Topics, databas
     assert projector.ready
     await projector.stop()
     await handler.stop()
+
+
+async def test_a_process_frozen_within_a_batch_does_not_hold_its_successor_for_ever(
+    topics: Topics, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await decide(topics, add(1))
+    await database.prepare([NumbersView(topics.events)])
+    monkeypatch.setattr("barecount_readmodel.database.IDLE_IN_TRANSACTION", "1s")
+    frozen = await Database.open(database.pool._connect_args[0], service=database.service)
+    table = f"{database.schema}.projection_positions"
+    async with frozen.pool.acquire() as conn:
+        await conn.execute(f"INSERT INTO {table} (topic, partition, next_offset) VALUES ('{topics.events}', 0, 0)")
+        await conn.execute(f"BEGIN; UPDATE {table} SET next_offset = 99")
+        projector = projector_of(topics, database)
+        await projector.start()
+        await eventually(lambda: projector.ready)
+        assert await numbers(database) == [1]
+        await projector.stop()
+    await frozen.close()
