@@ -20,13 +20,13 @@ TYPES: Final = "https://barecount.io/problems/"
 SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "title": "Problem",
-    "required": ["type", "title", "status", "detail", "instance", "code", "remedy"],
+    "required": ["type", "title", "status", "detail", "code", "remedy"],
     "properties": {
         "type": {"type": "string", "format": "uri"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What happened, to which thing"},
-        "instance": {"type": "string", "description": "urn:uuid of this call, as in its api.calls record"},
+        "instance": {"type": "string", "description": "urn:uuid of this call, as in its record; a 404 has it in X-Request-Id only"},
         "code": {"type": "string", "description": "A row of contracts/problems.yaml"},
         "remedy": {"type": "string", "description": "What to do now"},
         "trace_id": {"type": "string"},
@@ -54,23 +54,27 @@ class Problem(Exception):
         return self.type.status
 
     def document(self, request_id: UUID | None = None) -> dict[str, Any]:
-        """The RFC 9457 members; extension members never replace a standard one."""
+        """The RFC 9457 members; extension members never replace a standard one.
+
+        A 404 names neither the call nor its trace: what belongs to another tenant and what does not exist must answer the same bytes.
+        """
         standard = {
             "type": TYPES + self.code,
             "title": self.type.title,
             "status": self.status,
             "detail": self.detail,
-            "instance": f"urn:uuid:{request_id}" if request_id else "about:blank",
             "code": self.code,
             "remedy": self.type.remedy,
         }
-        trace = telemetry.trace_id()
-        if trace:
-            standard["trace_id"] = trace
+        if self.status != 404:
+            standard["instance"] = f"urn:uuid:{request_id}" if request_id else "about:blank"
+            if (trace := telemetry.trace_id()) is not None:
+                standard["trace_id"] = trace
         return {**{name: value for name, value in self.members.items() if value is not None}, **standard}
 
     def response(self, request_id: UUID | None = None) -> JSONResponse:
-        return JSONResponse(self.document(request_id), status_code=self.status, media_type=MEDIA_TYPE, headers=self.headers)
+        named = {"X-Request-Id": str(request_id)} if request_id else {}
+        return JSONResponse(self.document(request_id), status_code=self.status, media_type=MEDIA_TYPE, headers=self.headers | named)
 
 
 def unauthenticated(detail: str, *, error: str | None = None) -> Problem:
