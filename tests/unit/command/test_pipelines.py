@@ -15,6 +15,7 @@ from barecount_contracts import (
     PipelinePromoted,
     PipelineUpdated,
     PromotePipeline,
+    RegisterContract,
     RunCancelRequested,
     RunRequested,
     StartRun,
@@ -211,3 +212,20 @@ def test_a_run_without_an_id_is_named_after_its_command(in_prod: History) -> Non
     (event,) = in_prod.when(start())
     assert isinstance(event, RunRequested)
     assert event.run_id == f"revenue-kpi-2025-10-04-{in_prod.last_id().hex[:12]}"
+
+
+def test_a_text_that_no_database_can_keep_is_refused(registered: History) -> None:
+    assert code(registered.when(create(description="a\x00b"))) == "invalid-request"
+
+
+def test_a_manifest_whose_contracts_do_not_fit_one_task_is_refused(registered: History) -> None:
+    sources = list(sample("revenue-kpi")["sources"])
+    for number in range(4):
+        name = f"large-{number}"
+        document = sample("retail-transactions.odcs", name=name, tags=["x" * 200_000])
+        assert code(registered.when(RegisterContract(name=name, version="v1.0", document=document))) == "ContractRegistered"
+        path = f"landing/{name}/{{partition}}.csv"
+        more = {"name": name.replace("-", "_"), "format": "csv", "path": path, "contract": {"name": name, "version": "v1.0"}}
+        sources.append(more)
+    assert code(registered.when(create(sources=sources))) == "payload-too-large"
+    assert code(registered.when(create(sources=sources[:-2]))) == "PipelineCreated"

@@ -103,7 +103,7 @@ class LedgerFollower:
                     while True:
                         batch = await reader.take(WHERE, 50)
                         if batch is not None:
-                            self._take(batch.records)
+                            await self._take(batch.records)
                             self._next = batch.next
                             self._moved()
             except Exception as error:
@@ -113,19 +113,23 @@ class LedgerFollower:
             finally:
                 self._reader = None
 
-    def _take(self, records: tuple[Recorded, ...]) -> None:
-        whole = self._copy.broken is None
+    async def _take(self, records: tuple[Recorded, ...]) -> None:
         for record in records:
-            if record.offset < self._next:
-                continue
-            match record.payload:
-                case LedgerBatch() as batch:
-                    self._copy.batch(batch, record.offset)
-                case LedgerCheckpoint() as checkpoint:
-                    self._copy.checkpoint(checkpoint)
-                case _:
-                    pass
-            self._next = record.offset + 1
+            if record.offset >= self._next:
+                self._apply(record)
+                self._next = record.offset + 1
+                # a record may hold a thousand leaves: HTTP and the handler share this loop
+                await asyncio.sleep(0)
+
+    def _apply(self, record: Recorded) -> None:
+        whole = self._copy.broken is None
+        match record.payload:
+            case LedgerBatch() as batch:
+                self._copy.batch(batch, record.offset)
+            case LedgerCheckpoint() as checkpoint:
+                self._copy.checkpoint(checkpoint)
+            case _:
+                pass
         metrics.LEAVES.set(self._copy.tree.size)
         if whole and self._copy.broken is not None:
             metrics.BROKEN.set(1)
