@@ -42,7 +42,7 @@ class LedgerWriter:
         topics: Sequence[str] | None = None,
         ledger: str = LEDGER,
         service: str = "evidence",
-        max_batch: int = 1000,
+        max_batch: int = 300,
         linger: float = 0.0,
     ) -> None:
         self._kafka, self._mirror, self._key, self._topic = kafka, mirror, key, ledger

@@ -21,6 +21,7 @@ from .mirror import Mirror
 from .views import checkpoints, coverage, records
 
 TOKEN_SECONDS: Final = 2.0
+PUBLISH_SECONDS: Final = 2.0
 FOREVER: Final = "private, max-age=31536000, immutable"
 
 router = APIRouter()
@@ -104,7 +105,9 @@ async def proof(caller: Reader, parts: Fresh, index: Annotated[int, Query(ge=0)]
     """The inclusion proof of a leaf under a published checkpoint: the newest, or the one of that size."""
     async with parts.database.query(caller.tenant) as conn:
         leaf = await _leaf(conn, index)
-        head = await _head(conn, parts, size)
+    if size is None and not await parts.mirror.covered(index, PUBLISH_SECONDS):
+        raise Problem("not-yet-projected", f"no checkpoint covers leaf {index} yet")
+    head = await _head(parts, caller, size)
     try:
         hashes = parts.mirror.ledger.tree.inclusion_proof(index, head.size)
     except TreeRangeError as error:
@@ -123,8 +126,7 @@ async def consistency(
     caller: Reader, parts: Fresh, old: Annotated[int, Query(alias="from", ge=0)], to: Annotated[int | None, Query(ge=1)] = None
 ) -> dict[str, Any]:
     """Shows that the ledger of `to` leaves (a published size; the newest unless said) begins with that of `from` leaves."""
-    async with parts.database.query(caller.tenant) as conn:
-        head = await _head(conn, parts, to)
+    head = await _head(parts, caller, to)
     try:
         hashes = parts.mirror.ledger.tree.consistency_proof(old, head.size)
     except TreeRangeError as error:
@@ -137,9 +139,10 @@ async def chain(caller: Reader, parts: Fresh, run_id: Annotated[str, Query(min_l
     """Everything that belongs to a run, from the HTTP call to the commit, each proven under one checkpoint."""
     async with parts.database.query(caller.tenant) as conn:
         found = await records.chain_of(conn, run_id)
-        head = await _head(conn, parts, None)
     if not found:
         raise Problem("not-found", f"the ledger holds no record of run {run_id}")
+    await parts.mirror.covered(found[-1][0], PUBLISH_SECONDS)
+    head = await _head(parts, caller, None)
     tree = parts.mirror.ledger.tree
     # the read model and the checkpoint come from the same log: what is not covered yet is not shown as proven
     covered = [(index, told, leaf) for index, told, leaf in found if index < head.size]
@@ -175,8 +178,7 @@ async def key(caller: Reader, parts: Annotated[Parts, Depends(_parts)]) -> dict[
 @router.get("/checkpoint", response_class=PlainTextResponse)
 async def checkpoint(caller: Reader, parts: Fresh) -> Response:
     """The newest checkpoint (C2SP tlog-checkpoint)."""
-    async with parts.database.query(caller.tenant) as conn:
-        head = await _head(conn, parts, None)
+    head = await _head(parts, caller, None)
     return PlainTextResponse(head.note, headers={"Cache-Control": "private, max-age=1"})
 
 
@@ -207,15 +209,18 @@ async def _leaf(conn: Connection, index: int) -> str:
     return leaf
 
 
-async def _head(conn: Connection, parts: Parts, size: int | None) -> checkpoints.Head:
-    """A published checkpoint that this process has verified on its way through the log."""
-    verified = parts.mirror.ledger.published
-    if size is None and verified is not None:
-        return checkpoints.Head(verified.size, verified.checkpoint.root.hex(), verified.note.decode())
-    head = await checkpoints.head(conn, size) if size is not None and size < 2**63 else None
-    if head is None or verified is None or head.size > verified.size:
-        raise Problem("not-found", "nothing is signed yet" if size is None else f"no checkpoint of {size} leaves was published")
-    return head
+async def _head(parts: Parts, caller: Caller, size: int | None) -> checkpoints.Head:
+    """A published checkpoint that this process has verified on its way through the log: the newest, or the one of that size."""
+    newest = parts.mirror.ledger.published
+    found = newest if size is None or newest is None else parts.mirror.ledger.checkpoint(size)
+    if found is not None:
+        return checkpoints.Head(found.size, found.checkpoint.root.hex(), found.note.decode())
+    if size is not None and newest is not None and size < newest.size:
+        async with parts.database.query(caller.tenant) as conn:
+            head = await checkpoints.head(conn, size)
+        if head is not None:
+            return head
+    raise Problem("not-found", "nothing is signed yet" if size is None else f"no checkpoint of {size} leaves was published")
 
 
 def _item(index: int, leaf: str) -> dict[str, Any]:

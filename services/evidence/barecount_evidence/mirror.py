@@ -66,6 +66,20 @@ class Mirror:
             self._moved.clear()
             await self._moved.wait()
 
+    async def covered(self, index: int, seconds: float) -> bool:
+        """Waits until a published checkpoint covers the leaf; False when none does in time."""
+
+        async def waited() -> None:
+            while self.ledger.published is None or self.ledger.published.size <= index:
+                self._moved.clear()
+                await self._moved.wait()
+
+        try:
+            await asyncio.wait_for(waited(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
     async def _run(self) -> None:
         where = TopicPartition(self._topic, 0)
         while self.tampered is None:

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 from barecount_contracts import LedgerBatch, LedgerCheckpoint
-from barecount_eventlog import Appender, CodeFault, OutRecord, end_offsets, read_all
+from barecount_eventlog import Appender, CodeFault, FencedWriter, OutRecord, end_offsets, read_all
 from barecount_evidence.domain.ledger import LedgerTampered
 from barecount_evidence.mirror import Mirror
 from barecount_transparency import leaf_hash, open_checkpoint, verify_consistency, verify_inclusion
@@ -180,3 +180,18 @@ async def test_a_lone_event_is_under_a_checkpoint_within_a_tenth_of_a_second(pla
     p50, p99 = taken[len(taken) // 2], taken[int(len(taken) * 0.99)]
     print(f"append to covering checkpoint: p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms")  # noqa: T201
     assert p50 < 0.1
+
+
+async def test_coverage_steps_over_the_markers_of_transactions(place: Place) -> None:
+    """A replay's validation waits until the ledger reaches a log's end as Kafka tells it, and that end counts control records."""
+    source = FencedWriter(place.kafka, f"{place.service}.source", group=f"{place.service}.source")
+    await source.open()
+    try:
+        async with place.writer() as (_, mirror):
+            for number in range(5):
+                record = OutRecord(key="k", value=event(number).to_bytes(), partition=0, topic=place.sources[0])
+                await source.commit([record], {})
+                await until(lambda: covered_to_the_end(place, mirror), seconds=10)
+    finally:
+        await source.close()
+    assert (await place.judged()).holds

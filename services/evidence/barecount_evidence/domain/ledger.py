@@ -6,7 +6,9 @@ over it: the remedy is a person's, with `barecount evidence verify` and a copy o
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from barecount_contracts import CoverageLeaf, LedgerBatch, LedgerCheckpoint
 from barecount_transparency import (
@@ -24,6 +26,10 @@ from .batch import LedgerState, SourceGap
 
 COVERAGE_PREFIX = b'{"kind":"coverage"'
 """How a coverage leaf begins and a record never does: canonical JSON sorts, and a record's first member is `at`."""
+
+
+RECENT: Final = 256
+"""Checkpoints kept at hand; older ones stand in the read model."""
 
 
 class LedgerTampered(Exception):
@@ -50,6 +56,7 @@ class Ledger:
         self.tree = Tree()
         self.state = LedgerState()
         self.published: Published | None = None
+        self._recent: deque[Published] = deque(maxlen=RECENT)
         self._open = 0
 
     @property
@@ -99,7 +106,12 @@ class Ledger:
             )
         if self.published is None or checkpoint.size > self.published.size:
             self.published = Published(checkpoint, record.note.encode())
+            self._recent.append(self.published)
         return self.published
+
+    def checkpoint(self, size: int) -> Published | None:
+        """The checkpoint of exactly this size, if it is among the recent ones."""
+        return next((item for item in reversed(self._recent) if item.size == size), None)
 
     def unsigned(self) -> Checkpoint | None:
         """The checkpoint that may be signed now: all leaves, when they are more than the published ones and close with coverage."""
