@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -68,4 +69,13 @@ def signing_key(folder: Path, origin: str) -> SigningKey:
 
 
 def main() -> None:
-    serve(build, EvidenceSettings.load())
+    try:
+        settings = EvidenceSettings.load()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from error
+    serve(build, settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -48,3 +48,7 @@ def build(settings: Settings) -> FastAPI:
 
 def main() -> None:
     serve(build)
+
+
+if __name__ == "__main__":
+    main()

@@ -55,9 +55,9 @@ DAY = "2025-10-04"
 
 
 @pytest.fixture(scope="module")
-async def service(furnished_kafka: Kafka, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+async def service(furnished_kafka: Kafka, postgres: Postgres, home: Path) -> AsyncIterator[Service]:
     await postgres.furnish()
-    given = settings(EvidenceSettings, "evidence", furnished_kafka, postgres, Path(tmp_path_factory.mktemp("evidence")))
+    given = settings(EvidenceSettings, "evidence", furnished_kafka, postgres, home)
     async with running(build, given) as service:
         yield service
 
