@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from barecount_chassis import CommandBus, Keyring, Settings
+from barecount_chassis import CommandBus, Keyring
 from barecount_chassis.telemetry import REGISTRY
 from barecount_command.policies import LedgerPolicy
 from barecount_contracts import DataPartitionPublished, Envelope, PlanSummary, Publication, RunFailed, RunSucceeded, RunTotals
@@ -188,22 +188,6 @@ async def test_a_run_that_had_published_waits_for_another_person(
         again = await governor.post("/governance/decisions", json=decision, headers=WAIT)
         assert (again.status_code, again.json()["code"]) == (409, "request-not-waiting")
         assert (await governor.get("/governance/approvals?state=waiting")).json()["items"] == []
-
-
-async def test_after_a_restart_nothing_is_decided_twice_and_what_was_left_is_decided(
-    service: Service, evidence: Service, own_kafka: Kafka, own_postgres: Postgres, folder: Path, tenant: str
-) -> None:
-    from barecount_command.app import build
-
-    requested = await started(service, tenant, "again")
-    await happened(own_kafka, tenant, ended(requested))
-    # a second process takes every partition over, reads the policy's position and rebuilds the tree
-    given = settings(Settings, "command", own_kafka, own_postgres, folder)
-    async with running(build, given) as successor, asking(successor, "tenant_admin", tenant) as admin:
-        answer = await replay(admin, "again")
-        assert answer.json()["event"]["data"]["new_run_id"] == "again-replay-1"
-        items = (await admin.get("/governance/approvals?state=approved")).json()["items"]
-        assert len({one["new_run_id"] for one in items}) == len(items)
 
 
 async def test_a_policy_that_repeats_every_report_changes_nothing(

@@ -222,7 +222,7 @@ def test_a_manifest_whose_contracts_do_not_fit_one_task_is_refused(registered: H
     sources = list(sample("revenue-kpi")["sources"])
     for number in range(4):
         name = f"large-{number}"
-        document = sample("retail-transactions.odcs", name=name, tags=["x" * 200_000])
+        document = {**sample("retail-transactions.odcs"), "name": name, "tags": ["x" * 200_000]}
         assert code(registered.when(RegisterContract(name=name, version="v1.0", document=document))) == "ContractRegistered"
         path = f"landing/{name}/{{partition}}.csv"
         more = {"name": name.replace("-", "_"), "format": "csv", "path": path, "contract": {"name": name, "version": "v1.0"}}
