@@ -77,8 +77,8 @@ def read(run: str = "r1") -> TaskSucceeded:
     return TaskSucceeded(run_id=run, task=task(), metrics=StageMetrics(records_in=9), inputs=files)
 
 
-def published(run: str = "r1") -> DataPartitionPublished:
-    publication = Publication(table=TABLE, data_partition=DAY, delta_version=7, ticket=3, files_digest="sha256:d", records=5)
+def published(run: str = "r1", table: str = TABLE) -> DataPartitionPublished:
+    publication = Publication(table=table, data_partition=DAY, delta_version=7, ticket=3, files_digest="sha256:d", records=5)
     return DataPartitionPublished(run_id=run, publication=publication)
 
 
@@ -159,6 +159,14 @@ def test_the_end_names_what_was_read_and_published_with_versions() -> None:
     assert run["processing_engine"]["version"] == "0.1.0"
     assert (run["barecount_run"]["manifestVersion"], run["barecount_run"]["runId"]) == (2, "r1")
     assert "parent" not in run
+
+
+@pytest.mark.parametrize(
+    ("told", "name"), [("tables/revenue_kpi", KPI), (TABLE, KPI), ("tables/other", f"acme/prod/tables/other/day={DAY}")]
+)
+def test_a_table_has_one_name_whoever_tells_it(told: str, name: str) -> None:
+    _, (_, end) = after(queued(), RunStarted(run_id="r1"), published(table=told), succeeded())
+    assert [item["name"] for item in describe(end, AT)["outputs"]] == [name]
 
 
 def test_revenue_comes_from_the_sales_values_of_the_landing_file() -> None:

@@ -125,13 +125,19 @@ def _outputs(run: Following) -> Iterator[dict[str, Any]]:
 
 
 def _published(run: Following) -> Iterator[dict[str, Any]]:
-    for (table, key), publication in sorted(run.published.items()):
-        yield _partition(run, table, key, _sink_of(run, table), publication)
+    for (told, key), publication in sorted(run.published.items()):
+        table, sink = _table_of(run, told)
+        yield _partition(run, table, key, sink, publication)
 
 
-def _sink_of(run: Following, table: str) -> SinkDesign | None:
-    sinks = {table_name(run.tenant, run.plan.environment, sink.path): sink for sink in run.design.sinks}
-    return sinks.get(table)
+def _table_of(run: Following, told: str) -> tuple[str, SinkDesign | None]:
+    """A published table's name in lineage, and its sink. Workers name it by the sink's path or from the lake's root."""
+    for sink in run.design.sinks:
+        table = table_name(run.tenant, run.plan.environment, sink.path)
+        if told in (table, sink.path):
+            return table, sink
+    home = table_name(run.tenant, run.plan.environment, "")
+    return (told if told.startswith(home) else home + told), None
 
 
 def _partition(run: Following, table: str, key: str, sink: SinkDesign | None, publication: Publication | None) -> dict[str, Any]:

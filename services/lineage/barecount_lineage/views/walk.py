@@ -94,11 +94,8 @@ class Walk:
             told = await manifests.contract(self._conn, facts["contract"]["name"], facts["contract"]["version"])
             self.nodes[contract] = {"id": contract, "kind": "contract", **facts["contract"], "registered": told or None}
         self._edge(contract, node, "bound", {})
-        if facts.get("rerunOf"):
-            self.edges[_run_node(facts["rerunOf"]), node, "replayed"] = {
-                "from": _run_node(facts["rerunOf"]), "to": node, "kind": "replayed"
-            }  # fmt: skip
-            await self._run(facts["rerunOf"])
+        if facts.get("rerunOf") and await self._run(facts["rerunOf"]):
+            self._edge(_run_node(facts["rerunOf"]), node, "replayed", {})
         return True
 
     async def _dataset(self, name: str) -> bool:
