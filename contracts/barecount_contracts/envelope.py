@@ -118,9 +118,10 @@ def event_id(topic: str, partition: int, offset: int, index: int) -> UUID:
 def command_digest(command: Envelope) -> str:
     """The digest that an assertion signs and that tells two bodies under one idempotency key apart (RFC 8785, SHA-256).
 
-    It covers what the caller asked (id, type, version, tenant, data) and nothing that a retry changes (time).
+    It covers what the caller asked (id, type, version, tenant, data), from which record a policy derived it (source), and nothing
+    that a retry changes (time).
     """
-    asked = command.model_dump(mode="json", include={"id", "type", "version", "tenant", "data"}, exclude_none=True)
+    asked = command.model_dump(mode="json", include={"id", "type", "version", "tenant", "data", "source"}, exclude_none=True)
     return bytes_digest(rfc8785.dumps(asked))
 
 

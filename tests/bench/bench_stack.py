@@ -74,7 +74,7 @@ def _start_again(running: Stack) -> tuple[float, float]:
 
 def _idle_memory(running: Stack) -> float:
     """MiB (PSS) of all processes of the stack."""
-    return sum(float(row["memory_bytes"] or 0) for row in running.processes().values()) / 2**20
+    return sum(float(row["pss_bytes"] or 0) for row in running.processes().values()) / 2**20
 
 
 async def _round_trip_ms(running: Stack) -> tuple[float, float]:

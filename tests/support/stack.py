@@ -70,7 +70,7 @@ class Stack:
         )
 
     def status(self) -> dict[str, Any]:
-        found = json.loads(self.run("status", "--output", "json").stdout)
+        found = json.loads(self.run("status", "--output", "json", check=False).stdout)
         assert isinstance(found, dict)
         return found
 
