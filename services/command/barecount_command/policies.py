@@ -58,6 +58,7 @@ class LedgerPolicy:
         self._positions: AIOKafkaConsumer | None = None
         self._reader: Reader | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
         self.failed: Exception | None = None
         metrics.OLDEST.set_function(self._oldest)
 
@@ -76,6 +77,7 @@ class LedgerPolicy:
             self._tasks.append(asyncio.create_task(self._forever(name, work), name=f"ledger-policy:{name}"))
 
     async def stop(self) -> None:
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -102,7 +104,7 @@ class LedgerPolicy:
         async with Reader(self._kafka, start, client_id=f"{self._group}.in") as reader:
             self._reader = reader
             try:
-                while True:
+                while not self._stopping:
                     await self._queue(await reader.take_any(1000))
             finally:
                 self._reader = None
@@ -123,7 +125,7 @@ class LedgerPolicy:
 
     async def _reports(self) -> None:
         """Reports every request that the ledger covers; sleeps until the ledger or the requests move."""
-        while True:
+        while not self._stopping:
             self._work.clear()
             for queue in self._queues.values():
                 while queue and self._follower.answers(queue[0].ends):
@@ -132,7 +134,9 @@ class LedgerPolicy:
             metrics.WAITING.set(sum(len(queue) for queue in self._queues.values()))
             await self._commit()
             try:
-                await asyncio.wait_for(self._work.wait(), self._stalled)
+                # not wait_for: in Python 3.11 it can lose a cancellation, and then `stop` waits for ever
+                async with asyncio.timeout(self._stalled):
+                    await self._work.wait()
             except TimeoutError:
                 self._tell_stalled()
 
@@ -185,7 +189,7 @@ class LedgerPolicy:
     async def _forever(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Kafka's trouble is waited out. What was read and not reported is read again: queues are rebuilt from the positions."""
         backoff = BACKOFF[0]
-        while True:
+        while not self._stopping:
             started = time.monotonic()
             try:
                 await work()

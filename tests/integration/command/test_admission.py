@@ -78,11 +78,7 @@ async def test_another_tenant_and_nobody_get_the_same_answer(service: Service) -
         for path in ("/pipelines/revenue-kpi", "/pipelines/revenue-kpi/history", "/contracts/revenue-kpi", "/contracts/revenue-kpi/v3.2"):
             answer, nothing = await stranger.get(path), await stranger.get(path.replace("revenue-kpi", "nothing-kpi"))
             assert answer.status_code == 404
-            same = [{k: str(v).replace("nothing-kpi", "revenue-kpi") for k, v in one.json().items()} for one in (answer, nothing)]
-            for one in same:
-                one.pop("instance")
-                one.pop("trace_id", None)
-            assert same[0] == same[1]
+            assert answer.text == nothing.text.replace("nothing-kpi", "revenue-kpi")
         assert (await stranger.get("/pipelines")).json() == {"items": [], "next_cursor": None}
         answer = await stranger.post("/pipelines/revenue-kpi/runs", json={"partition": "2025-10-04"}, headers=WAIT)
         assert (answer.status_code, answer.json()["code"]) == (404, "pipeline-not-found")

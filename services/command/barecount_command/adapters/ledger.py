@@ -37,6 +37,7 @@ class LedgerFollower:
         self._looker: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
         self._moved: Callable[[], None] = lambda: None
+        self._stopping = False
 
     async def start(self, moved: Callable[[], None]) -> None:
         self._moved = moved
@@ -48,6 +49,7 @@ class LedgerFollower:
         self._task = asyncio.create_task(self._run(), name="ledger-follower")
 
     async def stop(self) -> None:
+        self._stopping = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -87,7 +89,8 @@ class LedgerFollower:
     async def _leaf(self, place: Place) -> str:
         assert self._looker is not None
         self._looker.seek(WHERE, place.offset)
-        raw = await asyncio.wait_for(self._looker.getone(WHERE), LOOK_SECONDS)
+        async with asyncio.timeout(LOOK_SECONDS):
+            raw = await self._looker.getone(WHERE)
         batch = recorded(raw).payload
         if raw.offset != place.offset or not isinstance(batch, LedgerBatch):
             raise LedgerUnreadable(f"{TOPIC}@{place.offset} is not the batch that was read there before")
@@ -95,12 +98,12 @@ class LedgerFollower:
 
     async def _run(self) -> None:
         backoff = BACKOFF[0]
-        while True:
+        while not self._stopping:
             started = time.monotonic()
             try:
                 async with Reader(self._kafka, {WHERE: self._next}, client_id="command.ledger") as reader:
                     self._reader = reader
-                    while True:
+                    while not self._stopping:
                         batch = await reader.take(WHERE, 50)
                         if batch is not None:
                             await self._take(batch.records)
