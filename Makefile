@@ -7,7 +7,7 @@ PACKAGES := $(wildcard contracts/barecount_* libs/*/barecount_* services/*/barec
 INSTALLED := $(VENV)/installed.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status clean test check bench
+.PHONY: help install up down status clean test check contracts bench
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ check: install ## format, lint, types, floors, contracts
 	@$(BIN)/mypy $(PACKAGES)
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest tests/contract
+
+contracts: install ## write the schemas of new message types, openapi.json and asyncapi.json from the code
+	@$(BIN)/python -m barecount_contracts publish
+	@$(BIN)/python -m barecount_local.documents
 
 bench: install ## measure, each figure beside its raw ceiling (ONLY=name for one)
 	@$(BIN)/python -m tests.bench

@@ -22,27 +22,53 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 def schema_text(schema: dict[str, Any]) -> str:
-    """A schema file's exact text."""
+    """The exact text of a schema file or a document."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def asyncapi(version: str = "0.1.0") -> dict[str, Any]:
+def asyncapi(version: str) -> dict[str, Any]:
     """The AsyncAPI 3.0 document of all topics, from the catalogue and the payload classes."""
     rows = catalogue()
-    bodies = schemas()
-    messages = {name: _message(name, body) for name, body in bodies.items() if _is_payload(name)}
+    parts: dict[str, Any] = {}
+    for name, body in schemas().items():
+        _hoist(name, body, parts)
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Pipeline APIs: topics",
             "version": version,
-            "description": "Every record's value is an Envelope (JSON) whose `data` is one of the payloads below.",
+            "description": (
+                "Every record's value is an Envelope as compact JSON, whose `data` is one of the payloads below. Commands go to the "
+                "inboxes (`*.commands`), which answer each of them with exactly one outcome event. A record stands in the partition "
+                "murmur2(key) mod partitions."
+            ),
         },
         "defaultContentType": "application/json",
         "channels": {_channel_id(topic): _channel(topic) for topic in rows.topics.values()},
         "operations": _operations(rows),
-        "components": {"messages": messages, "schemas": {"Envelope.v1": bodies["Envelope.v1"]}},
+        "components": {
+            "messages": {name: _message(name) for name in schemas() if _is_payload(name)},
+            "messageTraits": {"record": _RECORD},
+            "schemas": dict(sorted(parts.items())),
+        },
     }
+
+
+# what every record has around its payload
+_RECORD: dict[str, Any] = {
+    "contentType": "application/json",
+    "correlationId": {"description": "The id of the command with which the chain began", "location": "$message.payload#/correlation"},
+    "headers": {
+        "type": "object",
+        "required": ["type", "content-type"],
+        "properties": {
+            "type": {"type": "string", "description": "The envelope's type, readable without parsing the value"},
+            "content-type": {"type": "string", "const": "application/json"},
+            "traceparent": {"type": "string", "description": "W3C trace context of the call with which it began"},
+            "inbox-offset": {"type": "string", "description": "On an owner's events: the inbox offset that they answer"},
+        },
+    },
+}
 
 
 def _schema(cls: type[Part], title: str) -> dict[str, Any]:
@@ -56,20 +82,40 @@ def _is_payload(name: str) -> bool:
     return (type_name, int(version)) in REGISTRY
 
 
-def _message(name: str, body: dict[str, Any]) -> dict[str, Any]:
+def _message(name: str) -> dict[str, Any]:
     cls: type[Message] = REGISTRY[name.rpartition(".v")[0], int(name.rpartition(".v")[2])]
+    said = {"type": {"const": cls.TYPE}, "version": {"const": cls.VERSION}, "data": {"$ref": _SCHEMAS + name}}
     return {
         "name": name,
         "title": cls.TYPE,
-        "summary": (cls.__doc__ or "").strip().split("\n")[0] or cls.TYPE,
-        "contentType": "application/json",
-        "payload": {
-            "allOf": [
-                {"$ref": "#/components/schemas/Envelope.v1"},
-                {"type": "object", "properties": {"type": {"const": cls.TYPE}, "version": {"const": cls.VERSION}, "data": body}},
-            ]
-        },
+        "summary": (cls.__doc__ or "").strip().split("\n")[0],
+        "traits": [{"$ref": "#/components/messageTraits/record"}],
+        "payload": {"allOf": [{"$ref": f"{_SCHEMAS}Envelope.v1"}, {"type": "object", "properties": said}]},
     }
+
+
+_SCHEMAS = "#/components/schemas/"
+
+
+def _hoist(name: str, body: dict[str, Any], parts: dict[str, Any]) -> None:
+    """Puts a schema and its parts into the document's components: there `#/$defs/` would point into the wrong place."""
+    own = {part: _pointed(schema) for part, schema in body.get("$defs", {}).items()}
+    own[name] = _pointed({key: value for key, value in body.items() if key not in ("$schema", "$id", "$defs")})
+    for part, schema in own.items():
+        if parts.setdefault(part, schema) != schema:
+            raise ValueError(f"two parts of messages are called {part} and differ: rename one of the classes")
+
+
+def _pointed(value: Any) -> Any:
+    match value:
+        case {"$ref": str(reference), **rest}:
+            return {"$ref": reference.replace("#/$defs/", _SCHEMAS), **{key: _pointed(one) for key, one in rest.items()}}
+        case dict():
+            return {key: _pointed(one) for key, one in value.items()}
+        case list():
+            return [_pointed(one) for one in value]
+        case _:
+            return value
 
 
 def _channel_id(topic: Topic) -> str:
@@ -79,10 +125,11 @@ def _channel_id(topic: Topic) -> str:
 def _channel(topic: Topic) -> dict[str, Any]:
     return {
         "address": topic.name,
-        "description": topic.about,
+        "description": f"{topic.about} Key: {topic.key}.",
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in topic.payloads},
         "bindings": {
             "kafka": {
+                "bindingVersion": "0.5.0",
                 "topic": topic.name,
                 "partitions": topic.partitions,
                 "topicConfiguration": {

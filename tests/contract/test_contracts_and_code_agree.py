@@ -15,7 +15,7 @@ from barecount_contracts.schema import asyncapi, schema_text, schemas
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = ROOT / "contracts" / "schemas"
 EXAMPLES = ROOT / "contracts" / "examples"
-PUBLISH = "run `.venv/bin/python -m barecount_contracts publish`"
+PUBLISH = "run `make contracts`"
 
 
 def test_every_type_of_the_catalogue_has_a_class_and_every_class_a_topic() -> None:
@@ -89,7 +89,7 @@ def test_facts_and_subjects_name_fields_that_exist() -> None:
 
 
 def test_asyncapi_names_every_topic_and_resolves() -> None:
-    document = asyncapi()
+    document = asyncapi("0.1.0")
     assert document["asyncapi"].startswith("3.")
     assert {channel["address"] for channel in document["channels"].values()} == set(catalogue().topics)
     for channel in document["channels"].values():

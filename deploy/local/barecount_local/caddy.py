@@ -8,6 +8,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+from .documents import place
 from .ports import HOST, accepts
 from .processes import Child
 from .routes import caddyfile
@@ -15,7 +16,7 @@ from .waiting import until
 
 
 class CaddyServer:
-    """folder: its configuration, upstreams: service → port, documents: the folder with openapi.json and asyncapi.json."""
+    """folder: its configuration, upstreams: service → port, documents: the folder for openapi.json and asyncapi.json."""
 
     def __init__(self, folder: Path, *, port: int, upstreams: Mapping[str, int], documents: Path, log: Path) -> None:
         self.folder, self.port, self.upstreams, self.documents, self.log = folder, port, upstreams, documents, log
@@ -23,7 +24,7 @@ class CaddyServer:
 
     def launch(self) -> Child:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.documents.mkdir(parents=True, exist_ok=True)
+        place(self.documents)
         configuration = self.folder / "Caddyfile"
         configuration.write_text(caddyfile(self.port, self.upstreams, self.documents))
         # its state beside the data instead of in the home folder; one machine needs few threads

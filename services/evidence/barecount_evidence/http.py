@@ -16,6 +16,7 @@ from barecount_transparency import Tile, TileError, TlogProof, TreeRangeError, V
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from .answers import Chain, Consistency, CoverageShown, Leaf, LeafProof, Leaves, LogKey
 from .domain.story import links
 from .mirror import Mirror
 from .views import checkpoints, coverage, records
@@ -23,6 +24,7 @@ from .views import checkpoints, coverage, records
 TOKEN_SECONDS: Final = 2.0
 PUBLISH_SECONDS: Final = 2.0
 FOREVER: Final = "private, max-age=31536000, immutable"
+OCTETS: Final[dict[str, Any]] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 router = APIRouter()
 Reader = Annotated[Caller, require("evidence:read")]
@@ -68,7 +70,7 @@ async def _fresh(parts: Annotated[Parts, Depends(_parts)], token: ConsistencyTok
 Fresh = Annotated[Parts, Depends(_fresh)]
 
 
-@router.get("/evidence")
+@router.get("/evidence", response_model=None, responses={200: {"model": Leaves}})
 async def search(
     caller: Reader,
     parts: Fresh,
@@ -93,16 +95,19 @@ async def search(
     return {"items": items, "next_cursor": str(found[limit - 1][0]) if len(found) > limit else None}
 
 
-@router.get("/evidence/records/{index}")
+@router.get("/evidence/records/{index}", response_model=None, responses={200: {"model": Leaf}})
 async def record(caller: Reader, parts: Fresh, index: int) -> dict[str, Any]:
     """One leaf: its bytes as text, their hash, and what they say."""
     async with parts.database.query(caller.tenant) as conn:
         return _item(index, await _leaf(conn, index))
 
 
-@router.get("/evidence/proof")
+@router.get("/evidence/proof", response_model=None, responses={200: {"model": LeafProof}})
 async def proof(caller: Reader, parts: Fresh, index: Annotated[int, Query(ge=0)], size: Annotated[int | None, Query(ge=1)] = None) -> Any:
-    """The inclusion proof of a leaf under a published checkpoint: the newest, or the one of that size."""
+    """The inclusion proof of a leaf under a published checkpoint: the newest, or the one of that size.
+
+    `not-found` without such a leaf or checkpoint; `not-yet-projected` when none covers the leaf yet.
+    """
     async with parts.database.query(caller.tenant) as conn:
         leaf = await _leaf(conn, index)
     if size is None and not await parts.mirror.covered(index, PUBLISH_SECONDS):
@@ -121,11 +126,14 @@ async def proof(caller: Reader, parts: Fresh, index: Annotated[int, Query(ge=0)]
     }
 
 
-@router.get("/evidence/consistency")
+@router.get("/evidence/consistency", response_model=None, responses={200: {"model": Consistency}})
 async def consistency(
     caller: Reader, parts: Fresh, old: Annotated[int, Query(alias="from", ge=0)], to: Annotated[int | None, Query(ge=1)] = None
 ) -> dict[str, Any]:
-    """Shows that the ledger of `to` leaves (a published size; the newest unless said) begins with that of `from` leaves."""
+    """Shows that the ledger of `to` leaves (a published size; the newest unless said) begins with that of `from` leaves.
+
+    `not-found` when no checkpoint of that size was published.
+    """
     head = await _head(parts, caller, to)
     try:
         hashes = parts.mirror.ledger.tree.consistency_proof(old, head.size)
@@ -134,9 +142,12 @@ async def consistency(
     return {"from": old, "to": head.size, "proof": [item.hex() for item in hashes], "checkpoint": _checkpoint(head), **_key(parts)}
 
 
-@router.get("/evidence/chain")
+@router.get("/evidence/chain", response_model=None, responses={200: {"model": Chain}})
 async def chain(caller: Reader, parts: Fresh, run_id: Annotated[str, Query(min_length=1, max_length=256)]) -> dict[str, Any]:
-    """Everything that belongs to a run, from the HTTP call to the commit, each proven under one checkpoint."""
+    """Everything that belongs to a run, from the HTTP call to the commit, each proven under one checkpoint.
+
+    `not-found` when your tenant has no such run.
+    """
     async with parts.database.query(caller.tenant) as conn:
         found = await records.chain_of(conn, run_id)
     if not found:
@@ -160,7 +171,7 @@ async def chain(caller: Reader, parts: Fresh, run_id: Annotated[str, Query(min_l
     return {"run_id": run_id, "items": items, "pending": len(found) - len(covered), "checkpoint": _checkpoint(head), **_key(parts)}
 
 
-@router.get("/evidence/coverage")
+@router.get("/evidence/coverage", response_model=None, responses={200: {"model": CoverageShown}})
 async def covered(caller: Reader, parts: Fresh) -> dict[str, Any]:
     """How far the ledger has come in every source partition: all records below `next` are leaves, `count` of them, chained to `chain`."""
     async with parts.database.query(caller.tenant) as conn:
@@ -169,7 +180,7 @@ async def covered(caller: Reader, parts: Fresh) -> dict[str, Any]:
     return {"items": items, "next_cursor": None, "checkpoint": None if head is None else _checkpoint(head)}
 
 
-@router.get("/evidence/key")
+@router.get("/evidence/key", response_model=None, responses={200: {"model": LogKey}})
 async def key(caller: Reader, parts: Annotated[Parts, Depends(_parts)]) -> dict[str, str]:
     """The log's name and the key that signs its checkpoints. Pin it: a key that changes is another log."""
     return _key(parts)
@@ -177,12 +188,12 @@ async def key(caller: Reader, parts: Annotated[Parts, Depends(_parts)]) -> dict[
 
 @router.get("/checkpoint", response_class=PlainTextResponse)
 async def checkpoint(caller: Reader, parts: Fresh) -> Response:
-    """The newest checkpoint (C2SP tlog-checkpoint)."""
+    """The newest checkpoint (C2SP tlog-checkpoint). `not-found` before the first."""
     head = await _head(parts, caller, None)
     return PlainTextResponse(head.note, headers={"Cache-Control": "private, max-age=1"})
 
 
-@router.get("/tile/{path:path}", response_class=Response)
+@router.get("/tile/{path:path}", response_class=Response, responses={200: OCTETS})
 async def tile(caller: Reader, parts: Annotated[Parts, Depends(_parts)], path: str) -> Response:
     """A tile of hashes, or a bundle of entries (C2SP tlog-tiles). A bundle is for who may see all of it: the platform's own auditor."""
     try:

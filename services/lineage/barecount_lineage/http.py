@@ -10,6 +10,7 @@ from barecount_contracts import catalogue
 from barecount_readmodel import Connection, Database, NotYetProjected, Projector, Token, TokenError
 from fastapi import APIRouter, Depends, Query, Request
 
+from .answers import ColumnsLineage, LineageEvents, LineageGraph
 from .domain.names import DATASETS
 from .views import events, graph
 from .views.walk import Direction, Walk
@@ -51,7 +52,7 @@ Fresh = Annotated[Parts, Depends(_fresh)]
 DatasetName = Annotated[str, Query(min_length=1, max_length=1024, description="`<name>` or `file:<name>`, as OpenLineage names it")]
 
 
-@router.get("/lineage")
+@router.get("/lineage", response_model=None, responses={200: {"model": LineageGraph}})
 async def lineage(
     caller: Reader,
     parts: Fresh,
@@ -62,7 +63,7 @@ async def lineage(
 ) -> dict[str, Any]:
     """The graph around a run (both ways unless said) or a dataset (upstream unless said). A table stands for its newest data partitions.
 
-    Edges point where data flows; depth counts runs.
+    Edges point where data flows; depth counts runs. `not-found` when your tenant has no such run or dataset.
     """
     if (run_id is None) == (dataset is None):
         raise Problem("invalid-request", "give either run_id or dataset")
@@ -78,11 +79,14 @@ async def lineage(
     return {"nodes": list(walk.nodes.values()), "edges": list(walk.edges.values()), "truncated": walk.truncated}
 
 
-@router.get("/lineage/columns")
+@router.get("/lineage/columns", response_model=None, responses={200: {"model": ColumnsLineage}})
 async def columns(
     caller: Reader, parts: Fresh, dataset: DatasetName, column: Annotated[str | None, Query(min_length=1, max_length=256)] = None
 ) -> dict[str, Any]:
-    """Which input columns a column comes from, as the newest publication was made; `rows` is what acts on every row."""
+    """Which input columns a column comes from, as the newest publication was made; `rows` is what acts on every row.
+
+    `not-found` when your tenant has no such dataset or column.
+    """
     async with parts.database.query(caller.tenant) as conn:
         items: list[dict[str, Any]] = []
         for name in await _datasets(conn, _named(dataset), limit=1):
@@ -93,7 +97,7 @@ async def columns(
     return {"items": items, "next_cursor": None}
 
 
-@router.get("/lineage/runs/{run_id}/events")
+@router.get("/lineage/runs/{run_id}/events", response_model=None, responses={200: {"model": LineageEvents}})
 async def run_events(caller: Reader, parts: Fresh, run_id: str) -> dict[str, Any]:
     """A run's OpenLineage events, as they were emitted."""
     async with parts.database.query(caller.tenant) as conn:

@@ -27,6 +27,7 @@ def router(desk: Desk) -> APIRouter:
         """A command's admission, and the events of its chain that tell how it went on.
 
         `status`: `admitted`, `refused`, `pending` (a replay for which the ledger has not spoken) or `waiting` (for a person).
+        `not-found` when your tenant has no such command, or it is not decided yet.
         """
         async with desk.read(caller, token) as conn:
             # repetitions of a command point to the first; only the first decided something

@@ -14,7 +14,7 @@ from barecount_command.views.rows import from_json
 
 from .bodies import body_of, document, named
 from .desk import Desk
-from .models import Contracts, ContractShown, Written
+from .models import ETAG, Contracts, ContractShown, Written
 from .pages import Cursor, Limit, after, page
 
 
@@ -36,6 +36,7 @@ def router(desk: Desk) -> APIRouter:
         `name` and `version` are the document's own. A published version never changes: other content under the same version is
         refused (`contract-exists`), the same content again changes nothing. Each object's JSON Schema is registered under the
         subject `<tenant>.<contract>-<object>`; what would break readers is refused (`incompatible-schema`).
+        Other refusals: `invalid-contract`, `invalid-schema`.
         """
         body = await document(request, "invalid-contract", "the contract")
         name = named(body, "name", "invalid-contract", "the contract")
@@ -51,24 +52,24 @@ def router(desk: Desk) -> APIRouter:
         return await _contracts(desk, caller, token, None, limit, cursor)
 
     @routes.get("/contracts/{name}", response_model=Contracts)
-    async def list_versions(
+    async def list_contract_versions(
         name: str,
         caller: Annotated[Caller, require("contracts:read")],
         token: ConsistencyToken = None,
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> dict[str, Any]:
-        """The versions of one contract."""
+        """The versions of one contract. `not-found` when your tenant has no such contract."""
         found = await _contracts(desk, caller, token, name, limit, cursor)
         if not found["items"] and cursor is None:
             raise Problem("not-found", f"there is no contract {name}")
         return found
 
-    @routes.get("/contracts/{name}/{version}", response_model=ContractShown)
+    @routes.get("/contracts/{name}/{version}", response_model=ContractShown, responses={200: {"headers": ETAG}})
     async def get_contract(
         name: str, version: str, caller: Annotated[Caller, require("contracts:read")], token: ConsistencyToken = None
     ) -> JSONResponse:
-        """One contract version with its document."""
+        """One contract version with its document. `not-found` when your tenant has no such version."""
         async with desk.read(caller, token) as conn:
             row = await conn.fetchrow(
                 "SELECT * FROM contracts WHERE tenant = $1 AND name = $2 AND version = $3", caller.tenant, name, version

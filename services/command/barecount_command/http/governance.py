@@ -61,7 +61,10 @@ def router(desk: Desk) -> APIRouter:
     async def decide(
         body: Decision, caller: Annotated[Caller, require("decisions:write")], wait: PreferWait, key: IdempotencyKey = None
     ) -> JSONResponse:
-        """Approves or rejects a waiting request of somebody else (four eyes). The decision is spent once and binds to the plan's digest."""
+        """Approves or rejects a waiting request of somebody else (four eyes). The decision is spent once and binds to the plan's digest.
+
+        Refusals: `request-not-found`, `request-not-waiting`, `own-request`, `plan-mismatch`, `plan-stale`, `pipeline-deleted`.
+        """
         command = DecideRequest(request_id=body.request_id, decision=body.decision, reason=body.reason, plan_digest=body.plan_digest)
         return await desk.write(caller, command, key=key, wait=wait)
 

@@ -9,6 +9,8 @@ from uuid import UUID
 from barecount_contracts import Environment, PlanSummary
 from pydantic import BaseModel, Field
 
+ETAG: dict[str, Any] = {"ETag": {"description": "Names these bytes, for If-Match and If-None-Match", "schema": {"type": "string"}}}
+
 
 class Happened(BaseModel):
     type: str = Field(description="An event type of contracts/topics.yaml")

@@ -17,7 +17,7 @@ from barecount_command.views.rows import from_json
 
 from .bodies import body_of, document, named
 from .desk import Desk
-from .models import History, Pipelines, PipelineShown, Written
+from .models import ETAG, History, Pipelines, PipelineShown, Written
 from .pages import Cursor, Limit, after, page
 
 MANIFEST = body_of("A pipeline manifest (apiVersion: barecount.io/v1)")
@@ -42,7 +42,8 @@ def router(desk: Desk) -> APIRouter:
         """Creates a pipeline from its first manifest (JSON or YAML) and deploys it in dev.
 
         Every contract that the manifest names must be registered: else `unknown-contract` or `unknown-contract-version`, with what is
-        missing and what exists under `extra`. An invalid manifest is answered with all its problems under `errors`.
+        missing and what exists under `extra`. An invalid manifest is answered with all its problems under
+        `errors` (`invalid-manifest`). Other refusals: `pipeline-exists`, `pipeline-deleted`.
         """
         body = await document(request, "invalid-manifest", "the manifest")
         name = named(body, "name", "invalid-manifest", "the manifest")
@@ -69,7 +70,11 @@ def router(desk: Desk) -> APIRouter:
             )
         return page(rows, limit, _item, lambda row: (row["name"],))
 
-    @routes.get("/pipelines/{name}", response_model=PipelineShown, responses={304: {"description": "As If-None-Match says"}})
+    @routes.get(
+        "/pipelines/{name}",
+        response_model=PipelineShown,
+        responses={200: {"headers": ETAG}, 304: {"description": "As If-None-Match says", "headers": ETAG}},
+    )
     async def get_pipeline(
         name: str,
         caller: Annotated[Caller, require("pipelines:read")],
@@ -78,7 +83,10 @@ def router(desk: Desk) -> APIRouter:
         version: Annotated[int | None, Query(ge=1, description="This version; without both the newest")] = None,
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> Response:
-        """A pipeline with one manifest: of an environment, of a version, or the newest. The ETag is `"<version>-<digest>"`."""
+        """A pipeline with one manifest: of an environment, of a version, or the newest. The ETag is `"<version>-<digest>"`.
+
+        `pipeline-not-found` without such a pipeline, `not-found` without such a version.
+        """
         async with desk.read(caller, token) as conn:
             row = await _pipeline(conn, caller, name)
             number = version or (from_json(row["environments"]).get(environment) if environment else row["version"])
@@ -107,7 +115,10 @@ def router(desk: Desk) -> APIRouter:
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> dict[str, Any]:
-        """What happened to a pipeline: versions, promotions, retirement; who, when, by which command; oldest first."""
+        """What happened to a pipeline: versions, promotions, retirement; who, when, by which command; oldest first.
+
+        `pipeline-not-found` without such a pipeline.
+        """
         (last,) = after(cursor, (int,)) or [-1]
         async with desk.read(caller, token) as conn:
             await _pipeline(conn, caller, name)
@@ -131,7 +142,11 @@ def router(desk: Desk) -> APIRouter:
             str | None, Header(description="ETag of the newest version, or its number: refuse when it has moved on")
         ] = None,
     ) -> JSONResponse:
-        """Gives a pipeline its next manifest version, deployed in dev. The newest manifest again changes nothing."""
+        """Gives a pipeline its next manifest version, deployed in dev. The newest manifest again changes nothing.
+
+        Refusals: `invalid-manifest`, `name-mismatch`, `unknown-contract`, `unknown-contract-version`, `pipeline-not-found`,
+        `pipeline-deleted`, `version-conflict` (If-Match).
+        """
         body = await document(request, "invalid-manifest", "the manifest")
         command = UpdatePipeline(name=name, manifest=body, expected_version=_expected(if_match))
         return await desk.write(caller, command, key=key, wait=wait, thing=f"/pipelines/{name}")
@@ -140,14 +155,20 @@ def router(desk: Desk) -> APIRouter:
     async def delete_pipeline(
         name: str, caller: Annotated[Caller, require("pipelines:delete")], wait: PreferWait, key: IdempotencyKey = None
     ) -> JSONResponse:
-        """Retires a pipeline: nothing of it starts any more. Its history stays, its name is not used again."""
+        """Retires a pipeline: nothing of it starts any more. Its history stays, its name is not used again.
+
+        Refusals: `pipeline-not-found`, `pipeline-deleted`.
+        """
         return await desk.write(caller, DeletePipeline(name=name), key=key, wait=wait)
 
     @routes.post("/pipelines/{name}/promote", response_model=Written, status_code=202, responses={200: {"model": Written}})
     async def promote_pipeline(
         name: str, body: Promotion, caller: Annotated[Caller, require("pipelines:promote")], wait: PreferWait, key: IdempotencyKey = None
     ) -> JSONResponse:
-        """Lets an environment run what another one runs: dev to staging to prod, or dev to prod directly."""
+        """Lets an environment run what another one runs: dev to staging to prod, or dev to prod directly.
+
+        Refusals: `pipeline-not-found`, `pipeline-deleted`, `nothing-to-promote`, `version-conflict`.
+        """
         command = PromotePipeline(name=name, from_environment=body.source, to_environment=body.target, version=body.version)
         return await desk.write(caller, command, key=key, wait=wait, thing=f"/pipelines/{name}")
 

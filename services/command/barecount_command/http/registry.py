@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from asyncpg import Record
-from barecount_chassis import Caller, Problem, current_call, require
+from barecount_chassis import Caller, IdempotencyKey, Problem, current_call, require
 from barecount_contracts import RegisterSchema
 from barecount_manifest import digest
 from fastapi import APIRouter, Query, Request, Response
@@ -29,6 +29,25 @@ MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 WAIT_SECONDS = 10.0
 CODES = {"invalid-schema": 42201, "incompatible-schema": 409, "payload-too-large": 42209, "outcome-pending": 50002}
 
+SCHEMA_ASKED: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            kind: {
+                "schema": {
+                    "type": "object",
+                    "required": ["schema", "schemaType"],
+                    "properties": {
+                        "schema": {"type": "string", "description": "A JSON Schema (draft 2020-12) as text"},
+                        "schemaType": {"type": "string", "const": "JSON"},
+                        "references": {"type": "array", "items": {"type": "object"}, "maxItems": 0},
+                    },
+                }
+            }
+            for kind in (MEDIA_TYPE, "application/json")
+        },
+    }
+}
 
 Reader = Annotated[Caller, require("contracts:read")]
 Writer = Annotated[Caller, require("contracts:write")]
@@ -93,11 +112,14 @@ def router(desk: Desk) -> APIRouter:
         """A version of a subject, by number or `latest`."""
         return _schema(_chosen(await _subject(desk, caller, subject), version))
 
-    @routes.post("/subjects/{subject}/versions")
-    async def register(subject: str, request: Request, caller: Writer) -> dict[str, Any]:
-        """Registers a JSON Schema: its id. A schema that the subject has already gives its id again."""
+    @routes.post("/subjects/{subject}/versions", openapi_extra=SCHEMA_ASKED)
+    async def register(subject: str, request: Request, caller: Writer, key: IdempotencyKey = None) -> dict[str, Any]:
+        """Registers a JSON Schema: its id. A schema that the subject has already gives its id again.
+
+        Refusals: 42201 (`invalid-schema`), 409 (`incompatible-schema`); 50002 (`outcome-pending`) when it takes longer than 10 s.
+        """
         text, schema = await _asked(request)
-        submitted = await desk.submit(caller, RegisterSchema(subject=subject, schema_text=text), request.headers.get("idempotency-key"))
+        submitted = await desk.submit(caller, RegisterSchema(subject=subject, schema_text=text), key)
         outcome = await desk.outcome(caller, submitted, WAIT_SECONDS)
         if outcome is None:
             raise Problem("outcome-pending", f"the outcome of {submitted.command_id} is not known after {WAIT_SECONDS:g} s")
@@ -108,7 +130,7 @@ def router(desk: Desk) -> APIRouter:
             return {"id": row["id"], "version": row["version"]}
         raise problem_of(outcome, submitted.command_id)
 
-    @routes.post("/subjects/{subject}")
+    @routes.post("/subjects/{subject}", openapi_extra=SCHEMA_ASKED)
     async def look_up(subject: str, request: Request, caller: Reader) -> dict[str, Any]:
         """Under which version and id a subject has this schema."""
         _, schema = await _asked(request)
@@ -134,7 +156,7 @@ def router(desk: Desk) -> APIRouter:
         """Every subject and version with this id."""
         return [{"subject": row["subject"], "version": row["version"]} for row in await _by_id(desk, caller, schema_id)]
 
-    @routes.post("/compatibility/subjects/{subject}/versions/{version}")
+    @routes.post("/compatibility/subjects/{subject}/versions/{version}", openapi_extra=SCHEMA_ASKED)
     async def check(subject: str, version: str, request: Request, caller: Reader, verbose: bool = False) -> dict[str, Any]:
         """Whether whoever reads with this schema can read what was written under a version (BACKWARD). Registers nothing."""
         _, schema = await _asked(request)

@@ -52,7 +52,7 @@ def router(desk: Desk) -> APIRouter:
         under the contract version it ran with, is approved by the manifest's governance policy where it says so; anything else waits for
         another person (`status: waiting`). With `Prefer: wait=N` the answer is that decision and names the new run; refusals:
         `run-not-found`, `run-not-ended`, `partition-not-of-run`, `contract-mismatch`, `unknown-contract-version`,
-        `unknown-manifest-version`, `pipeline-deleted`, `evidence-not-proven`.
+        `unknown-manifest-version`, `invalid-data-partition`, `pipeline-deleted`, `evidence-not-proven`.
         """
         command = ReplayRun(
             run_id=body.run_id,
@@ -66,7 +66,10 @@ def router(desk: Desk) -> APIRouter:
     async def start_run(
         name: str, body: RunOrder, caller: Annotated[Caller, require("runs:start")], wait: PreferWait, key: IdempotencyKey = None
     ) -> JSONResponse:
-        """Starts a run of the manifest version that the environment runs, for one data partition."""
+        """Starts a run of the manifest version that the environment runs, for one data partition.
+
+        Refusals: `pipeline-not-found`, `pipeline-deleted`, `not-deployed`, `invalid-data-partition`, `run-exists`.
+        """
         command = StartRun(pipeline=name, environment=body.environment, data_partition=body.partition, run_id=body.run_id)
         thing = f"/runs/{body.run_id}" if body.run_id else None
         return await desk.write(caller, command, key=key, wait=wait, created=True, thing=thing)
@@ -79,7 +82,10 @@ def router(desk: Desk) -> APIRouter:
         key: IdempotencyKey = None,
         body: Annotated[CancelOrder | None, Body()] = None,
     ) -> JSONResponse:
-        """Asks for the end of a run. Whether it still could be cancelled shows on GET /runs/{run_id}."""
+        """Asks for the end of a run. Whether it still could be cancelled shows on GET /runs/{run_id}.
+
+        `run-not-found` when your tenant has no such run.
+        """
         command = CancelRun(run_id=run_id, reason=body.reason if body else "")
         return await desk.write(caller, command, key=key, wait=wait, thing=f"/runs/{run_id}")
 

@@ -9,13 +9,14 @@ import asyncpg
 from barecount_chassis import Caller, require
 from fastapi import APIRouter, Query
 
+from .answers import DeadLetters, LogLines
 from .reading import Cursor, Limit, Reads, decode, no_such_run, page, parsed, stamp
 
 router = APIRouter(tags=["runs"])
 Filter = Annotated[str | None, Query(max_length=256)]
 
 
-@router.get("/runs/{run_id}/logs", summary="The log lines of a run, in order")
+@router.get("/runs/{run_id}/logs", summary="The log lines of a run, in order", response_model=None, responses={200: {"model": LogLines}})
 async def run_logs(
     run_id: str,
     caller: Annotated[Caller, require("runs:read")],
@@ -26,6 +27,7 @@ async def run_logs(
     limit: Limit = 200,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
+    """By stage, error type and level, as the run's stages wrote them. `run-not-found` when your tenant has no such run."""
     after = decode(cursor, int)[0] if cursor else -1
     async with reads.rows(caller) as conn:
         if not await conn.fetchval("SELECT 1 FROM runs WHERE tenant = $1 AND run_id = $2", caller.tenant, run_id):
@@ -38,7 +40,9 @@ async def run_logs(
     return page([_line(row) for row in rows], limit, "position")
 
 
-@router.get("/dlq", summary="Records that a stage could not take, oldest first")
+@router.get(
+    "/dlq", summary="Records that a stage could not take, oldest first", response_model=None, responses={200: {"model": DeadLetters}}
+)
 async def dead_letters(
     caller: Annotated[Caller, require("dlq:read")],
     reads: Reads,
@@ -48,6 +52,7 @@ async def dead_letters(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
+    """Each with its reason, stage, source position and payload."""
     after: list[Any] = decode(cursor, datetime, str) if cursor else [None, None]
     async with reads.rows(caller) as conn:
         rows = await conn.fetch(

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query
 
 from barecount_execution.views.runs import ENDED
 
+from .answers import Metrics, RunPartitions, Runs, RunShown
 from .figures import figures
 from .reading import Cursor, Limit, Reads, decode, no_such_run, page, parsed, stamp
 from .stages import stages
@@ -26,7 +27,7 @@ _LISTED = (
 )
 
 
-@router.get("/runs", summary="The runs of your tenant, newest first")
+@router.get("/runs", summary="The runs of your tenant, newest first", response_model=None, responses={200: {"model": Runs}})
 async def list_runs(
     caller: Reader,
     reads: Reads,
@@ -36,6 +37,7 @@ async def list_runs(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
+    """Filters add up; a page ends where `limit` says."""
     before: list[Any] = decode(cursor, datetime, str) if cursor else [None, None]
     async with reads.rows(caller) as conn:
         rows = await conn.fetch(
@@ -47,8 +49,14 @@ async def list_runs(
     return page([_listed(row) for row in rows], limit, "created_at", "run_id")
 
 
-@router.get("/runs/{run_id}", summary="One run: plan, status, stages with their attempts, figures, what it waits for")
+@router.get(
+    "/runs/{run_id}",
+    summary="One run: plan, status, stages with their attempts, figures, what it waits for",
+    response_model=None,
+    responses={200: {"model": RunShown}},
+)
 async def show_run(run_id: str, caller: Reader, reads: Reads) -> dict[str, Any]:
+    """`run-not-found` when your tenant has no such run."""
     async with reads.rows(caller) as conn:
         row = await _run(conn, caller, run_id)
         attempts = await _attempts(conn, caller, run_id)
@@ -68,16 +76,28 @@ async def show_run(run_id: str, caller: Reader, reads: Reads) -> dict[str, Any]:
     }
 
 
-@router.get("/runs/{run_id}/metrics", summary="What a run read, gave, set aside and reconciled; by stage too")
+@router.get(
+    "/runs/{run_id}/metrics",
+    summary="What a run read, gave, set aside and reconciled; by stage too",
+    response_model=None,
+    responses={200: {"model": Metrics}},
+)
 async def run_metrics(run_id: str, caller: Reader, reads: Reads) -> dict[str, Any]:
+    """The ended run's totals, or what its closed attempts have counted so far. `run-not-found` when your tenant has no such run."""
     async with reads.rows(caller) as conn:
         row = await _run(conn, caller, run_id)
         attempts = await _attempts(conn, caller, run_id)
     return figures(row, attempts)
 
 
-@router.get("/runs/{run_id}/partitions", summary="The data partitions of a run and what was published of them")
+@router.get(
+    "/runs/{run_id}/partitions",
+    summary="The data partitions of a run and what was published of them",
+    response_model=None,
+    responses={200: {"model": RunPartitions}},
+)
 async def run_partitions(run_id: str, caller: Reader, reads: Reads) -> dict[str, Any]:
+    """Each with the commits in Delta tables that the run made. `run-not-found` when your tenant has no such run."""
     async with reads.rows(caller) as conn:
         row = await _run(conn, caller, run_id)
         made = await conn.fetch(

@@ -13,12 +13,18 @@ from fastapi import APIRouter, Query
 from barecount_execution.domain.objectives import EndedRun, judge, window_of
 from barecount_execution.views.bodies import manifest_of
 
+from .answers import Slos
 from .reading import Reads, parsed, stamp
 
 router = APIRouter(tags=["slos"])
 
 
-@router.get("/slos", summary="Adherence of each pipeline's objectives, with what the verdict rests on")
+@router.get(
+    "/slos",
+    summary="Adherence of each pipeline's objectives, with what the verdict rests on",
+    response_model=None,
+    responses={200: {"model": Slos}},
+)
 async def slos(
     caller: Annotated[Caller, require("runs:read")], reads: Reads, pipeline: Annotated[str | None, Query(max_length=128)] = None
 ) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from barecount_chassis import Caller, require
 from fastapi import APIRouter
 
+from .answers import Workers
 from .reading import Reads, stamp
 
 router = APIRouter(tags=["workers"])
 
 
-@router.get("/workers", summary="The workers of all pools and their slots")
+@router.get("/workers", summary="The workers of all pools and their slots", response_model=None, responses={200: {"model": Workers}})
 async def list_workers(caller: Annotated[Caller, require("runs:read")], reads: Reads) -> dict[str, Any]:
     async with reads.rows(caller) as conn:
         rows = await conn.fetch(
