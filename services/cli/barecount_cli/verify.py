@@ -47,6 +47,7 @@ class Link:
     """One record of a chain, proven."""
 
     index: int
+    hash: str
     record: dict[str, Any]
     parent: int | None
 
@@ -114,10 +115,14 @@ def _continues_pin(client: Client, settings: CliSettings, key: VerifyingKey, ope
         return Step("continuity", "first checkpoint seen here; pinned")
     before = json.loads(pin.read_text())
     size, root = int(before["size"]), bytes.fromhex(before["root"])
-    low, high = sorted(((size, root), (now.size, now.root)))
-    hashes = client.get("/evidence/consistency", **{"from": low[0], "to": high[0]})["proof"] if 0 < low[0] < high[0] else []
+    if now.size < size:
+        raise EvidenceError(
+            f"the ledger shows {now.size:,} leaves, but this machine saw {size:,} before",
+            "The ledger was rolled back, or the service is still reading it back after a start: ask again in a moment, then tell whoever runs it.",
+        )
+    hashes = client.get("/evidence/consistency", **{"from": size, "to": now.size})["proof"] if 0 < size < now.size else []
     try:
-        verify_consistency(low[0], high[0], low[1], high[1], [bytes.fromhex(part) for part in hashes])
+        verify_consistency(size, now.size, root, now.root, [bytes.fromhex(part) for part in hashes])
     except TransparencyError as error:
         raise EvidenceError(
             f"the ledger of {now.size:,} leaves does not continue the one of {size:,} leaves that this machine saw: {error}",
@@ -137,22 +142,34 @@ def _included(item: dict[str, Any], opened: OpenedCheckpoint) -> Link:
         raise EvidenceError(
             f"record {item['index']} is not in the tree: {error}", "The record was changed after it was recorded."
         ) from error
-    return Link(int(item["index"]), json.loads(leaf), item.get("parent"))
+    return Link(int(item["index"]), leaf_hash(leaf).hex(), json.loads(leaf), item.get("parent"))
 
 
 def _connected(links: list[Link]) -> Step:
-    """Each record's cause is a record of the chain, or an inbox record that no event topic holds (a command)."""
-    at = {(link.record["source"]["topic"], link.record["source"]["partition"], link.record["source"]["offset"]) for link in links}
-    calls = [link for link in links if link.record["type"] == "ApiCalled"]
-    commands = {link.record.get("command_id") for link in calls} - {None}
-    started = [link for link in links if link.record["correlation"] in commands]
-    if not started:
+    """Every record either carries the command of a recorded HTTP call, or is the very leaf that a validation in the chain relied on.
+
+    Raises: EvidenceError for a record that neither explains.
+    """
+    commands = {link.record.get("command_id") for link in links if link.record["type"] == "ApiCalled"} - {None}
+    relied_on = {
+        (link.record["facts"].get("facts.leaf_index"), link.record["facts"].get("facts.leaf_hash"))
+        for link in links
+        if link.record["correlation"] in commands
+    }
+    followed = [link for link in links if link.record["correlation"] in commands]
+    others = [link for link in links if link.record["correlation"] not in commands]
+    if not followed:
         raise EvidenceError(
             "no HTTP call of this chain names the command that began it", "Ask for the chain again when the ledger has caught up."
         )
-    return Step(
-        "causes", f"{len(started)} of {len(at)} records follow from the recorded HTTP call's command; the others are what it relied on"
-    )
+    for link in others:
+        if (link.index, link.hash) not in relied_on:
+            raise EvidenceError(
+                f"record {link.index} ({link.record['type']}) follows from no recorded call and no validation names it",
+                "The chain is not what happened; tell whoever runs the ledger.",
+            )
+    detail = f"{len(followed)} records follow from the recorded HTTP call"
+    return Step("causes", detail + (f", {len(others)} is the leaf that the validation relied on" if others else ""))
 
 
 def _delta_commits(settings: CliSettings, run_id: str, links: list[Link]) -> Iterator[Step]:

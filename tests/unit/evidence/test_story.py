@@ -58,3 +58,23 @@ def test_a_record_whose_parent_is_not_shown_begins_its_chain() -> None:
 
 def test_nothing_is_its_own_parent() -> None:
     assert all(link.parent != link.index for link in links(CHAIN))
+
+
+def test_what_a_worker_says_of_an_attempt_follows_from_its_dispatch_not_from_what_came_between() -> None:
+    task = {"task.stage": "read", "task.data_partition": "2025-10-04", "task.attempt": 1}
+    chain = [
+        (1, record("TaskDispatched", at("runs.events", 0), RUN, cause=at("runs.commands", 1), facts=task)),
+        (2, record("LineageEmitted", at("lineage.events", 0), RUN, cause=at("runs.events", 0))),
+        (
+            3,
+            record(
+                "TaskDispatched",
+                at("runs.events", 1),
+                RUN,
+                cause=at("runs.commands", 2),
+                facts=task | {"task.data_partition": "2025-10-05"},
+            ),
+        ),
+        (4, record("TaskStarted", at("runs.events", 2), RUN, cause=at("runs.commands", 3), facts=task)),
+    ]
+    assert links(chain)[-1].parent == 1
