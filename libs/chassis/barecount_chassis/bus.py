@@ -63,7 +63,8 @@ class CommandBus:
         if call is not None:
             call.command_id = identity
         try:
-            position = await asyncio.wait_for(self._append(key or caller.tenant, command), DEADLINE_SECONDS)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                position = await self._append(key or caller.tenant, command)
         except TimeoutError as error:
             detail = f"the broker did not acknowledge {payload.TYPE} {identity} within {DEADLINE_SECONDS:g} s"
             raise Problem("evidence-unavailable", detail, idempotency_key=idempotency_key) from error

@@ -119,7 +119,8 @@ class Appender:
                 request_timeout_ms=10_000,
             )
             try:
-                await asyncio.wait_for(producer.start(), START_SECONDS)
+                async with asyncio.timeout(START_SECONDS):
+                    await producer.start()
             except Exception as error:
                 await close_producer(producer)
                 raise AppendFailed(f"{self._client_id}: no broker answers: {error!r}") from error

@@ -165,21 +165,22 @@ class Judge(Generic[S]):
         self, books: Books, record: Recorded, command: Envelope, digest: str, now: int
     ) -> CommandDuplicated | CommandRefused | None:
         seen = books.first(command.id, now)
-        if seen is not None and seen.digest != short_digest(digest):
-            return CommandRefused(
-                command_id=command.id,
-                command_type=command.type,
-                code=KEY_REUSED,
-                detail="this idempotency key was used before with another body; use a new key for a new request",
-            )
-        if seen is not None:
+        if seen is not None and seen.digest == short_digest(digest):
             return CommandDuplicated(command_id=command.id, first=_at(record, seen.offset), reason="same-command")
+        # before the body is held against it: a policy that repeats itself may know more by now and say it otherwise
         mark = books.below_mark(command)
         if mark is not None:
             # below the mark only the newest command's place is still known
             same = command.source is not None and command.source.offset == mark.source
             first = _at(record, mark.offset) if same else None
             return CommandDuplicated(command_id=command.id, first=first, reason="below-high-water")
+        if seen is not None:
+            return CommandRefused(
+                command_id=command.id,
+                command_type=command.type,
+                code=KEY_REUSED,
+                detail="this idempotency key was used before with another body; use a new key for a new request",
+            )
         return None
 
     def _answer(

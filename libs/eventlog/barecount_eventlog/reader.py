@@ -105,7 +105,8 @@ class Reader:
             event.clear()
             self._check()
             try:
-                await asyncio.wait_for(event.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await event.wait()
             except TimeoutError:
                 return None
             self._check()
@@ -117,7 +118,8 @@ class Reader:
             self._any.clear()
             self._check()
             try:
-                await asyncio.wait_for(self._any.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await self._any.wait()
             except TimeoutError:
                 return []
             self._check()

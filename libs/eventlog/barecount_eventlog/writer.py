@@ -176,7 +176,8 @@ def _append(batch: object, record: OutRecord) -> bool:
 async def close_producer(producer: AIOKafkaProducer) -> None:
     """Stops a producer, and does not wait for a broker that is gone: what it still holds was never acknowledged."""
     try:
-        await asyncio.wait_for(producer.stop(), STOP_SECONDS)
+        async with asyncio.timeout(STOP_SECONDS):
+            await producer.stop()
     except Exception as error:
         log.info("producer-abandoned", client=producer.client._client_id, error=repr(error))
     # aiokafka keeps the error of a fatal transaction in a future that nobody awaits; it was reported already

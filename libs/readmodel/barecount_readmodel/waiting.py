@@ -64,7 +64,8 @@ class Waiting:
             if rest <= 0:
                 return None
             try:
-                await asyncio.wait_for(event.wait(), rest)
+                async with asyncio.timeout(rest):
+                    await event.wait()
             except TimeoutError:
                 return await check()
 

@@ -118,7 +118,7 @@ def _continues_pin(client: Client, settings: CliSettings, key: VerifyingKey, ope
     if now.size < size:
         raise EvidenceError(
             f"the ledger shows {now.size:,} leaves, but this machine saw {size:,} before",
-            "The ledger was rolled back, or the service is still reading it back after a start: ask again in a moment, then tell whoever runs it.",
+            "The ledger was rolled back, or is still being read back after a start: ask again in a moment, then tell whoever runs it.",
         )
     hashes = client.get("/evidence/consistency", **{"from": size, "to": now.size})["proof"] if 0 < size < now.size else []
     try:

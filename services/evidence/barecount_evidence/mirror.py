@@ -75,7 +75,8 @@ class Mirror:
                 await self._moved.wait()
 
         try:
-            await asyncio.wait_for(waited(), seconds)
+            async with asyncio.timeout(seconds):
+                await waited()
         except TimeoutError:
             return False
         return True

@@ -112,7 +112,8 @@ class SlotProcess:
         assert process is not None
         if process.returncode is None:
             try:
-                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
         code = await process.wait()
@@ -160,7 +161,8 @@ class SlotProcess:
         if process is None:
             return
         try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -74,7 +74,8 @@ class Worker:
             await self._tail.stop()
         with contextlib.suppress(TimeoutError):
             # first, so that a slot that becomes free is not filled again
-            await asyncio.wait_for(self._announce(0), FAREWELL_SECONDS)
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._announce(0)
         for attempt, _ in self._attempts.values():
             attempt.interrupt("worker-stopping")
         under_way = [task for _, task in self._attempts.values()]
@@ -143,7 +144,8 @@ class Worker:
     async def _keep_announcing(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._soon.wait(), self._settings.announce_seconds)
+                async with asyncio.timeout(self._settings.announce_seconds):
+                    await self._soon.wait()
             except TimeoutError:
                 if self._attempts:
                     continue  # reports show that it lives
