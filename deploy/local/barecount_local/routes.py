@@ -44,6 +44,7 @@ def caddyfile(port: int, upstreams: Mapping[str, int], documents: Path) -> str:
     blocks += [_proxy(number, route, upstreams[route.service]) for number, route in enumerate(ROUTES)]
     missing = _problem("not-found", "no service answers this path: see /openapi.json for those that are answered")
     dead = _problem("service-unavailable", "the service behind this path does not answer now")
+    refused = _problem("method-not-allowed", "the documents are only read: use GET")
     large = _problem("payload-too-large", f"the edge takes bodies of up to {MAX_BODY}")
     blocks.append(f"handle {{\n{_indent(missing)}\n}}")
     inside = "\n".join(blocks)
@@ -54,6 +55,7 @@ def caddyfile(port: int, upstreams: Mapping[str, int], documents: Path) -> str:
         f"\trequest_body {{\n\t\tmax_size {MAX_BODY}\n\t}}\n"
         f"\troute {{\n{_indent(inside, 2)}\n\t}}\n"
         "\thandle_errors 413 {\n" + _indent(large, 2) + "\n\t}\n"
+        "\thandle_errors 405 {\n" + _indent(refused, 2) + "\n\t}\n"
         "\thandle_errors 404 {\n" + _indent(missing, 2) + "\n\t}\n"
         "\thandle_errors {\n\t\theader Retry-After 1\n" + _indent(dead, 2) + "\n\t}\n"
         "}\n"
