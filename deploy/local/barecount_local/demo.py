@@ -162,7 +162,10 @@ def failing_run(story: Story) -> None:
             story.says(f"  {check['name']}: expected {check['expected']}, actual {check['actual']}, difference {check['difference']}")
     errors = list(operator.items(f"/runs/{story.run_id}/logs", level="error"))
     story.claim(bool(errors), "an error in the logs", errors)
-    story.done(f"GET /runs/{story.run_id}/logs?level=error", f"{errors[-1]['stage']} / {errors[-1]['error_type']}: {errors[-1]['event']}")
+    story.done(
+        f"GET /runs/{story.run_id}/logs?level=error",
+        f"{errors[-1]['stage']} / {errors[-1]['error_type']}: {errors[-1]['fields']['message'][:110]}…",
+    )
     dead = list(operator.items("/dlq", run_id=story.run_id))
     story.claim(len(dead) == metrics["dead_lettered"] > 0, f"{metrics['dead_lettered']} dead letters, more than none", len(dead))
     first = dead[0]

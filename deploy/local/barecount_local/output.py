@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-console = Console()
+# what is piped on keeps its lines whole; a terminal has its own width
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 errors = Console(stderr=True)
 
 
@@ -39,7 +43,7 @@ def follow(steps: Iterable[dict[str, Any]], quiet: bool) -> float:
 
 def show(found: dict[str, Any]) -> None:
     """The table of `status`, and below it what went wrong lately."""
-    table = Table(title=f"barecount: {found['state']} at {found['url']}", title_justify="left")
+    table = Table(title=f"barecount: {found['state']} at {found['url']}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column, justify in (
         ("process", "left"),
         ("pid", "right"),

@@ -170,22 +170,18 @@ def logs(
     run_id: str,
     stage: Annotated[str | None, typer.Option()] = None,
     error_type: Annotated[str | None, typer.Option("--error-type")] = None,
-    level: Annotated[str | None, typer.Option()] = None,
+    level: Annotated[str, typer.Option(help="This level and above: debug, info, warning or error")] = "info",
     role: Role = None,
     tenant: Tenant = None,
     output_: Output = "table",
 ) -> None:
-    """The log lines of a run, by stage and error type."""
+    """The log lines of a run, by stage and error type; with --output json one object a line."""
     client = Client.of(CliSettings(), role=role, tenant=tenant)
     for line in client.items(f"/runs/{run_id}/logs", stage=stage, error_type=error_type, level=level):
         if output_ == "json":
             typer.echo(json.dumps(line, ensure_ascii=False))
-            continue
-        fields = " ".join(f"{name}={value}" for name, value in (line.get("fields") or {}).items())
-        output.console.print(
-            f"{line.get('time', '')} {line['stage']:<10} {line['level']:<7} {line['event']} {line.get('error_type') or ''} {fields}",
-            highlight=False,
-        )
+        else:
+            output.log_line(line)
 
 
 @evidence.command("verify")

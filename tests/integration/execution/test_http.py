@@ -189,7 +189,8 @@ async def test_log_lines_are_found_by_stage_and_error_type(execution: Execution,
 
     assert await eventually(lambda: lines(), "log lines") == [f"line-{number}" for number in range(5)]
     assert await lines(error_type="bad-row") == ["line-1", "line-3"]
-    assert await lines(level="info", stage="aggregate") == ["line-0", "line-2", "line-4"]
+    assert await lines(level="warning", stage="aggregate") == ["line-1", "line-3"]
+    assert await lines(level="info") == [f"line-{number}" for number in range(5)], "a level means this one and above"
     assert await lines(stage="read") is None
     first = (await execution.get("/runs/run_bad/logs", story.tenant, limit=2)).json()
     assert await lines(limit=2, cursor=first["next_cursor"]) == ["line-2", "line-3"]

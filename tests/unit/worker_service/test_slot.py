@@ -61,7 +61,7 @@ def test_figures_checks_and_totals_stand_before_the_stages_last_line() -> None:
     narrator.end(
         StageResult(
             metrics=StageMetrics(records_in=3),
-            checks=(CheckResult(name="one-total", holds=False, failed_records=1, detail="2"),),
+            checks=(CheckResult(name="day-required", holds=True), CheckResult(name="one-total", holds=False, failed_records=1, detail="2")),
             reconciliations=(Reconciliation(name="sales", expected="3.00", actual="2.00", difference="-1.00", holds=False),),
         )
     )
@@ -69,12 +69,14 @@ def test_figures_checks_and_totals_stand_before_the_stages_last_line() -> None:
     assert [(level, event, fields.get("error_type")) for level, event, fields in told] == [
         ("info", "stage-started", None),
         ("warning", "records-dead-lettered", "type"),
+        ("debug", "checked", None),
         ("error", "checked", "check-failed"),
+        ("info", "checks-held", None),
         ("error", "reconciled", "reconciliation-failed"),
         ("error", "stage-failed", "reconciliation-failed"),
     ]
-    assert told[3][2]["difference"] == "-1.00"
-    assert told[4][2]["records_in"] == 3
+    assert told[5][2]["difference"] == "-1.00"
+    assert told[6][2]["records_in"] == 3
 
 
 def test_a_flood_of_bad_records_does_not_drown_the_log() -> None:

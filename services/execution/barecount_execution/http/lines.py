@@ -13,6 +13,7 @@ from .answers import DeadLetters, LogLines
 from .reading import Cursor, Limit, Reads, decode, no_such_run, page, parsed, stamp
 
 router = APIRouter(tags=["runs"])
+LEVELS = ["debug", "info", "warning", "error"]
 Filter = Annotated[str | None, Query(max_length=256)]
 
 
@@ -23,7 +24,7 @@ async def run_logs(
     reads: Reads,
     stage: Filter = None,
     error_type: Filter = None,
-    level: Annotated[Literal["debug", "info", "warning", "error"] | None, Query(description="Exactly this level")] = None,
+    level: Annotated[Literal["debug", "info", "warning", "error"] | None, Query(description="This level and above")] = None,
     limit: Limit = 200,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
@@ -34,8 +35,8 @@ async def run_logs(
             raise no_such_run()
         rows = await conn.fetch(
             "SELECT * FROM logs WHERE tenant = $1 AND run_id = $2 AND kafka_offset > $3 AND ($4::text IS NULL OR stage = $4) "
-            "AND ($5::text IS NULL OR error_type = $5) AND ($6::text IS NULL OR level = $6) ORDER BY kafka_offset LIMIT $7",
-            *(caller.tenant, run_id, after, stage, error_type, level, limit + 1),
+            "AND ($5::text IS NULL OR error_type = $5) AND ($6::text[] IS NULL OR level = ANY($6)) ORDER BY kafka_offset LIMIT $7",
+            *(caller.tenant, run_id, after, stage, error_type, LEVELS[LEVELS.index(level) :] if level else None, limit + 1),
         )
     return page([_line(row) for row in rows], limit, "position")
 

@@ -43,7 +43,9 @@ class Narrator:
             said: dict[str, Any] = {"name": check.name, "holds": check.holds, "failed_records": check.failed_records}
             if check.detail:
                 said["detail"] = check.detail
-            self._tell("info" if check.holds else "error", "checked", said if check.holds else {**said, "error_type": "check-failed"})
+            self._tell("debug" if check.holds else "error", "checked", said if check.holds else {**said, "error_type": "check-failed"})
+        if result.checks:
+            self._tell("info", "checks-held", {"held": sum(one.holds for one in result.checks), "of": len(result.checks)})
         for one in result.reconciliations:
             said = {"name": one.name, "expected": one.expected, "actual": one.actual, "difference": one.difference, "holds": one.holds}
             if not one.holds:
