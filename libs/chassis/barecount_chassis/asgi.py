@@ -42,11 +42,14 @@ def create_app(
     lifespan: Lifespan | None = None,
     service: str | None = None,
     description: str = "",
+    unaskable: Sequence[type[Exception]] = (),
 ) -> FastAPI:
     """The app of one service: its routers, with identity, permission, problem documents, api.calls records, health and metrics.
 
     `lifespan(app)` runs the service's own parts: it is entered after the appender has started and left before it stops, and adds
-    what readiness depends on to `app.state.health`. Nothing here touches the network, so /openapi.json can be made offline.
+    what readiness depends on to `app.state.health`. `unaskable` are the database's errors about values that it cannot hold (a number
+    out of range, U+0000 in a text): such a request is answered `invalid-request`. Nothing here touches the network, so
+    /openapi.json can be made offline.
 
     Raises: ValueError when a route asks for no permission.
     """
@@ -81,7 +84,7 @@ def create_app(
         responses=_problem_responses(),
     )
     app.state.settings, app.state.health = settings, health
-    problems.install(app)
+    problems.install(app, unaskable)
     for router in routers:
         app.include_router(router)
     app.include_router(_operations(health))

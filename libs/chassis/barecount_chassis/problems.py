@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -116,8 +116,11 @@ def from_http(error: HTTPException, method: str, path: str) -> Problem:
             return Problem("internal-error", "the service could not answer; its log has the cause under this trace id", headers=headers)
 
 
-def install(app: FastAPI) -> None:
-    """Lets the app answer every exception of a route with a problem document. Unexpected ones are calls.py's to catch."""
+def install(app: FastAPI, unaskable: Sequence[type[Exception]] = ()) -> None:
+    """Lets the app answer every exception of a route with a problem document. Unexpected ones are calls.py's to catch.
+
+    unaskable: errors that a request's own values cause further in.
+    """
 
     async def on_problem(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Problem)
@@ -131,6 +134,12 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return _answer(request, from_http(error, request.method, request.url.path))
 
+    async def on_unaskable(request: Request, error: Exception) -> JSONResponse:
+        said = "a number or time of the request is out of range, or a text holds U+0000: nothing here can have that name"
+        return _answer(request, Problem("invalid-request", said))
+
+    for kind in unaskable:
+        app.add_exception_handler(kind, on_unaskable)
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import asyncpg
 from barecount_chassis import CommandBus, Keyring, Settings, create_app, serve
 from barecount_eventlog import Appender, KafkaSettings
 from barecount_readmodel import Database, PostgresSnapshots, token_secret
@@ -50,6 +51,7 @@ def build(settings: Settings) -> FastAPI:
         description="Admits every command: pipelines, contracts and schemas, runs, replays, decisions. Answers what became of each.",
         routers=routers(desk),
         appender=appender,
+        unaskable=[asyncpg.DataError],
         lifespan=lifespan,
     )
 

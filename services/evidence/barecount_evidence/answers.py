@@ -52,7 +52,8 @@ class LogKey(BaseModel):
     vkey: str = Field(description="The key that signs checkpoints, as C2SP signed-note names it")
 
 
-class LeafProof(Leaf, LogKey):
+class LeafProof(Leaf):
+    vkey: str = Field(description="The log's name and the key that signs its checkpoints, as C2SP signed-note names it")
     proof: list[str] = Field(description="Inclusion proof, RFC 6962")
     checkpoint: Checkpoint
     tlog_proof: str = Field(description="The same as C2SP tlog-proof")

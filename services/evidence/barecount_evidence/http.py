@@ -121,7 +121,8 @@ async def proof(caller: Reader, parts: Fresh, index: Annotated[int, Query(ge=0)]
         **_item(index, leaf),
         "proof": [item.hex() for item in hashes],
         "checkpoint": _checkpoint(head),
-        **_key(parts),
+        # not the log's `origin`: a record that a policy led to has a member of that name; the key names the log too
+        "vkey": parts.key.vkey,
         "tlog_proof": TlogProof(index, tuple(hashes), head.note.encode()).encode().decode(),
     }
 

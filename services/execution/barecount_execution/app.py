@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import asyncpg
 from barecount_chassis import CommandBus, Keyring, Settings, SettingsError, create_app, serve
 from barecount_eventlog import Appender, KafkaSettings
 from barecount_readmodel import Database, PostgresSnapshots, token_secret
@@ -51,6 +52,7 @@ def build(settings: Settings) -> FastAPI:
         description="Runs: where they stand, what they logged, counted and set aside.",
         routers=routers(),
         appender=appender,
+        unaskable=[asyncpg.DataError],
         lifespan=run,
         service=SERVICE,
     )

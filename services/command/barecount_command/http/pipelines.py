@@ -80,7 +80,7 @@ def router(desk: Desk) -> APIRouter:
         caller: Annotated[Caller, require("pipelines:read")],
         token: ConsistencyToken = None,
         environment: Annotated[Environment | None, Query(description="The version that this environment runs")] = None,
-        version: Annotated[int | None, Query(ge=1, description="This version; without both the newest")] = None,
+        version: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="This version; without both the newest")] = None,
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> Response:
         """A pipeline with one manifest: of an environment, of a version, or the newest. The ETag is `"<version>-<digest>"`.
