@@ -15,8 +15,8 @@ from .message import Message, message
 class CommandRefused(Message):
     """A command that was understood and not admitted."""
 
-    command_id: UUID
-    command_type: str
+    command_id: UUID = Field(description="The refused command")
+    command_type: str = Field(description="Its type")
     code: str = Field(description="A row of problems.yaml")
     detail: str = Field(description="What happened, to which thing, and what to do now")
     extra: dict[str, Any] = Field(default_factory=dict, description="What a program may want to know, such as what exists instead")
@@ -26,7 +26,7 @@ class CommandRefused(Message):
 class CommandDuplicated(Message):
     """Nothing happens: the same command arrived again and the first one's outcome stands, or what it asks for is so already."""
 
-    command_id: UUID
+    command_id: UUID = Field(description="The repeated command")
     reason: Literal["same-command", "below-high-water", "same-content"] = Field(
         description="`same-content`: another command, whose document is registered to the byte already"
     )
@@ -37,8 +37,8 @@ class CommandDuplicated(Message):
 class RecordRejected(Message):
     """An inbox record that cannot be a command: malformed, oversized, unsigned, of an unknown type or in a wrong partition."""
 
-    code: str
-    detail: str
+    code: str = Field(description="A row of problems.yaml")
+    detail: str = Field(description="What happened, to which thing, and what to do now")
     size: int = Field(description="Bytes of the record's value")
     digest: str = Field(description="sha256 of the record's value")
 
@@ -47,7 +47,7 @@ class RecordRejected(Message):
 class Tick(Message):
     """The owner of a partition says that time has passed; the record's broker timestamp is the time."""
 
-    partition: int
+    partition: int = Field(description="Of the inbox")
 
 
 @message()

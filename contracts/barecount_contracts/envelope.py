@@ -26,19 +26,19 @@ Role = Literal["developer", "operator", "governance", "tenant_admin", "auditor",
 class Position(Part):
     """One record's place in the log."""
 
-    topic: str
-    partition: int
-    offset: int
+    topic: str = Field(description="The log")
+    partition: int = Field(description="Its partition")
+    offset: int = Field(description="The record's offset")
 
 
 class Cause(Position):
     """The inbox record that an event answers: the `index`-th of `count` events of that offset. Index 0 is the offset's outcome."""
 
-    index: int = 0
-    count: int = 1
-    command_id: UUID | None = None
-    command_type: str | None = None
-    command_digest: str | None = None
+    index: int = Field(default=0, description="Which of the events of that offset")
+    count: int = Field(default=1, description="How many there are")
+    command_id: UUID | None = Field(default=None, description="The command's id")
+    command_type: str | None = Field(default=None, description="Its type")
+    command_digest: str | None = Field(default=None, description="Its digest, as signed")
     source: Position | None = Field(default=None, description="What the command was derived from, when a policy appended it")
 
 
@@ -47,8 +47,8 @@ class Assertion(Part):
 
     issuer: str = Field(description="The service that checked the caller and signs")
     principal: str = Field(description="Pseudonymous id of the caller")
-    tenant: str
-    roles: tuple[Role, ...]
+    tenant: str = Field(description="For which the caller acts")
+    roles: tuple[Role, ...] = Field(description="Which the caller had")
     signature: str = Field(description="Ed25519 over the canonical JSON of this assertion without signature, plus `digest`; base64url")
 
 
@@ -56,16 +56,16 @@ class Envelope(Part):
     """A record's value."""
 
     id: UUID = Field(description="Command: UUIDv5(tenant, principal, Idempotency-Key). Event: UUIDv5 of its cause and index")
-    type: str
-    version: int = 1
-    tenant: str
+    type: str = Field(description="The payload's type")
+    version: int = Field(default=1, description="And its version")
+    tenant: str = Field(description="Whose it is; `platform` when nobody's")
     time: datetime = Field(description="UTC. Event: broker time of its cause. Command: the sender's clock, which decides nothing")
     correlation: UUID = Field(description="The id of the command with which this chain began")
-    principal: str | None = None
+    principal: str | None = Field(default=None, description="Pseudonym of who asked")
     cause: Cause | None = Field(default=None, description="Events: the inbox record that they answer")
     source: Position | None = Field(default=None, description="Commands of a policy: the record from which they were derived")
-    assertion: Assertion | None = None
-    data: dict[str, Any]
+    assertion: Assertion | None = Field(default=None, description="Commands: who asks, signed")
+    data: dict[str, Any] = Field(description="The payload")
 
     def to_bytes(self) -> bytes:
         return self.model_dump_json(exclude_none=True).encode()
