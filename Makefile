@@ -7,7 +7,7 @@ PACKAGES := $(wildcard contracts/barecount_* libs/*/barecount_* services/*/barec
 INSTALLED := $(VENV)/installed.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status clean test check contracts bench
+.PHONY: help install up down status clean test check contracts chaos bench
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ check: install ## format, lint, types, floors, contracts
 contracts: install ## write the schemas of new message types, openapi.json and asyncapi.json from the code
 	@$(BIN)/python -m barecount_contracts publish
 	@$(BIN)/python -m barecount_local.documents
+
+chaos: install ## kill every process during the story, at more moments (SEEDS=5)
+	@BARECOUNT_CHAOS_SEEDS=$(or $(SEEDS),5) $(BIN)/pytest tests/chaos
 
 bench: install ## measure, each figure beside its raw ceiling (ONLY=name for one)
 	@$(BIN)/python -m tests.bench

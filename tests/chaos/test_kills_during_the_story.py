@@ -5,6 +5,7 @@ The judges are the story's own claims, the log alone (tests/support/judge.py), t
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -15,6 +16,8 @@ import pytest
 from tests.support import judge
 from tests.support.stack import Stack, stack
 
+# CI takes the first seed; `make chaos` takes more
+SEEDS = range(int(os.environ.get("BARECOUNT_CHAOS_SEEDS", "1")))
 VICTIMS = ("command", "execution", "worker-1", "worker-2", "evidence", "lineage", "kafka", "postgres")
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
@@ -26,9 +29,10 @@ def victim_stack() -> Iterator[Stack]:
         yield running
 
 
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_the_story_ends_the_same_when_a_process_is_killed(victim_stack: Stack, victim: str) -> None:
-    moment = random.Random(f"kill {victim}").uniform(0.3, 3.0)
+def test_the_story_ends_the_same_when_a_process_is_killed(victim_stack: Stack, victim: str, seed: int) -> None:
+    moment = random.Random(f"kill {victim} {seed}").uniform(0.5, 3.5)
     story = victim_stack.start("demo")
     try:
         time.sleep(moment)  # the seed's moment: when the kill falls is the subject
@@ -36,7 +40,7 @@ def test_the_story_ends_the_same_when_a_process_is_killed(victim_stack: Stack, v
         output, _ = story.communicate(timeout=240)
     finally:
         story.kill()
-    assert story.returncode == 0, f"{victim} killed after {moment:.2f} s: the story broke\n{output}"
+    assert story.returncode == 0, f"{victim} killed after {moment:.2f} s (seed {seed}): the story broke\n{output}"
     [run_id] = set(re.findall(r"run (rev_kpi_20251004_\d\d), partition", output))
     verified = victim_stack.run("evidence", "verify", "--run", f"{run_id}-replay-1")
     assert "delta commit" in verified.stdout

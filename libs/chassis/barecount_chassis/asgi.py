@@ -43,13 +43,14 @@ def create_app(
     service: str | None = None,
     description: str = "",
     unaskable: Sequence[type[Exception]] = (),
+    unreachable: Sequence[type[Exception]] = (),
 ) -> FastAPI:
     """The app of one service: its routers, with identity, permission, problem documents, api.calls records, health and metrics.
 
     `lifespan(app)` runs the service's own parts: it is entered after the appender has started and left before it stops, and adds
     what readiness depends on to `app.state.health`. `unaskable` are the database's errors about values that it cannot hold (a number
-    out of range, U+0000 in a text): such a request is answered `invalid-request`. Nothing here touches the network, so
-    /openapi.json can be made offline.
+    out of range, U+0000 in a text): such a request is answered `invalid-request`. `unreachable` are its errors when it is away: answered
+    `service-unavailable`. Nothing here touches the network, so /openapi.json can be made offline.
 
     Raises: ValueError when a route asks for no permission.
     """
@@ -84,7 +85,7 @@ def create_app(
         responses=_problem_responses(),
     )
     app.state.settings, app.state.health = settings, health
-    problems.install(app, unaskable)
+    problems.install(app, unaskable, unreachable)
     for router in routers:
         app.include_router(router)
     app.include_router(_operations(health))

@@ -116,10 +116,10 @@ def from_http(error: HTTPException, method: str, path: str) -> Problem:
             return Problem("internal-error", "the service could not answer; its log has the cause under this trace id", headers=headers)
 
 
-def install(app: FastAPI, unaskable: Sequence[type[Exception]] = ()) -> None:
+def install(app: FastAPI, unaskable: Sequence[type[Exception]] = (), unreachable: Sequence[type[Exception]] = ()) -> None:
     """Lets the app answer every exception of a route with a problem document. Unexpected ones are calls.py's to catch.
 
-    unaskable: errors that a request's own values cause further in.
+    unaskable: errors that a request's own values cause further in. unreachable: what a read model that is away for a moment raises.
     """
 
     async def on_problem(request: Request, error: Exception) -> JSONResponse:
@@ -138,8 +138,14 @@ def install(app: FastAPI, unaskable: Sequence[type[Exception]] = ()) -> None:
         said = "a number or time of the request is out of range, or a text holds U+0000: nothing here can have that name"
         return _answer(request, Problem("invalid-request", said))
 
+    async def on_unreachable(request: Request, error: Exception) -> JSONResponse:
+        telemetry.logger().warning(telemetry.READ_MODEL_AWAY, error=repr(error))
+        return _answer(request, Problem("service-unavailable", "the read model does not answer now; nothing was changed by this call"))
+
     for kind in unaskable:
         app.add_exception_handler(kind, on_unaskable)
+    for kind in unreachable:
+        app.add_exception_handler(kind, on_unreachable)
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)

@@ -38,6 +38,7 @@ SERVICE_STOPPED: Final = "service.stopped"
 SERVICE_STOP_OVERDUE: Final = "service.stop_overdue"  # the deadline of a clean stop passed; the process ends now
 SETTING_UNKNOWN: Final = "settings.unknown_variable"
 CALL_FAILED: Final = "http.unexpected_error"  # a bug: the answer was internal-error
+READ_MODEL_AWAY: Final = "http.read_model_away"  # the database did not answer; the caller was told to come again
 CALL_UNRECORDED: Final = "http.evidence_unavailable"  # an answer was withheld
 CALL_CLOSE_UNRECORDED: Final = "http.stream_close_unrecorded"
 FLOOD_STARTED: Final = "http.unauthenticated_flood"

@@ -4,7 +4,7 @@ Errors (one tree): ReadModelError > QueryRoleMissing, NotYetProjected, TokenErro
 """
 
 from .database import EVERY_TENANT, Database, query_role_of
-from .errors import NotYetProjected, ProjectionTaken, QueryRoleMissing, ReadModelError, TokenError
+from .errors import UNASKABLE, UNREACHABLE, NotYetProjected, ProjectionTaken, QueryRoleMissing, ReadModelError, TokenError
 from .projector import Projector
 from .rows import insert_rows
 from .snapshots import PostgresSnapshots
@@ -13,6 +13,8 @@ from .view import Connection, View, schema_of
 
 __all__ = [
     "EVERY_TENANT",
+    "UNASKABLE",
+    "UNREACHABLE",
     "Connection",
     "Database",
     "NotYetProjected",

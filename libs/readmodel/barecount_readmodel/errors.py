@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
+
+import asyncpg
+
+# values that no row can hold: a number out of range, U+0000 in a text
+UNASKABLE: Final[tuple[type[Exception], ...]] = (asyncpg.DataError,)
+# the database is away, starting or stopping, or cut the connection; the same question is safe to ask again
+UNREACHABLE: Final[tuple[type[Exception], ...]] = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+)
 
 
 class ReadModelError(Exception):

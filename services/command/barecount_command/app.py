@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import asyncpg
 from barecount_chassis import CommandBus, Keyring, Settings, create_app, serve
 from barecount_eventlog import Appender, KafkaSettings
-from barecount_readmodel import Database, PostgresSnapshots, token_secret
+from barecount_readmodel import UNASKABLE, UNREACHABLE, Database, PostgresSnapshots, token_secret
 from fastapi import FastAPI
 
 from .domain.replays import is_judged
@@ -51,7 +50,8 @@ def build(settings: Settings) -> FastAPI:
         description="Admits every command: pipelines, contracts and schemas, runs, replays, decisions. Answers what became of each.",
         routers=routers(desk),
         appender=appender,
-        unaskable=[asyncpg.DataError],
+        unaskable=UNASKABLE,
+        unreachable=UNREACHABLE,
         lifespan=lifespan,
     )
 

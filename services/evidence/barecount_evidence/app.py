@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import asyncpg
 from barecount_chassis import Settings, SettingsError, create_app, serve
 from barecount_eventlog import Appender, KafkaSettings
-from barecount_readmodel import Database, token_secret
+from barecount_readmodel import UNASKABLE, UNREACHABLE, Database, token_secret
 from barecount_transparency import KeyFormatError, SigningKey
 from fastapi import FastAPI
 
@@ -56,7 +55,8 @@ def build(settings: Settings) -> FastAPI:
         description="The ledger: one record for everything that happened, proven.",
         routers=[http.router],
         appender=Appender(kafka, "evidence.api"),
-        unaskable=[asyncpg.DataError],
+        unaskable=UNASKABLE,
+        unreachable=UNREACHABLE,
         lifespan=lifespan,
     )
 

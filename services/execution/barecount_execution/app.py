@@ -6,10 +6,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import asyncpg
 from barecount_chassis import CommandBus, Keyring, Settings, SettingsError, create_app, serve
 from barecount_eventlog import Appender, KafkaSettings
-from barecount_readmodel import Database, PostgresSnapshots, token_secret
+from barecount_readmodel import UNASKABLE, UNREACHABLE, Database, PostgresSnapshots, token_secret
 from fastapi import FastAPI
 
 from .handler import INBOX, handler
@@ -52,7 +51,8 @@ def build(settings: Settings) -> FastAPI:
         description="Runs: where they stand, what they logged, counted and set aside.",
         routers=routers(),
         appender=appender,
-        unaskable=[asyncpg.DataError],
+        unaskable=UNASKABLE,
+        unreachable=UNREACHABLE,
         lifespan=run,
         service=SERVICE,
     )

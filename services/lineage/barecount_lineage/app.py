@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import asyncpg
 from barecount_chassis import Settings, create_app, serve
 from barecount_eventlog import Appender, KafkaSettings
-from barecount_readmodel import Database, PostgresSnapshots, token_secret
+from barecount_readmodel import UNASKABLE, UNREACHABLE, Database, PostgresSnapshots, token_secret
 from fastapi import FastAPI
 
 from . import http
@@ -43,7 +42,8 @@ def build(settings: Settings) -> FastAPI:
         description="OpenLineage events and the graph over them.",
         routers=[http.router],
         appender=Appender(kafka, "lineage.api"),
-        unaskable=[asyncpg.DataError],
+        unaskable=UNASKABLE,
+        unreachable=UNREACHABLE,
         lifespan=lifespan,
     )
 
