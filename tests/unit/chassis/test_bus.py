@@ -8,9 +8,8 @@ from uuid import uuid4
 
 import pytest
 from barecount_chassis import Caller, CommandBus, Keyring, Problem
-from barecount_contracts import Message, Position
+from barecount_contracts import Message, Position, ReportTaskStarted
 from barecount_contracts.pipelines import CancelRun, ReportLedgerFacts
-from barecount_contracts.runs import ReportTaskStarted
 
 from .conftest import RecordingAppender
 
