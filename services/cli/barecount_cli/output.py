@@ -28,7 +28,7 @@ def as_json(value: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    drawn = Table(title=title, title_justify="left", header_style="bold", expand=False, box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns))
+    drawn = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns))
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
