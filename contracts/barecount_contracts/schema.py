@@ -13,9 +13,14 @@ from .records import CoverageLeaf, EvidenceRecord
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
+def published() -> dict[tuple[str, int], type[Message]]:
+    """The payload classes of the contracts: (type, version) -> class. Tests may register others."""
+    return {key: cls for key, cls in REGISTRY.items() if cls.__module__.startswith(f"{__package__}.")}
+
+
 def schemas() -> dict[str, dict[str, Any]]:
     """File stem -> JSON Schema (draft 2020-12): each payload as `<Type>.v<N>`, and the forms around and inside them."""
-    found = {f"{name}.v{version}": _schema(cls, f"{name}.v{version}") for (name, version), cls in REGISTRY.items()}
+    found = {f"{name}.v{version}": _schema(cls, f"{name}.v{version}") for (name, version), cls in published().items()}
     for form in (Envelope, EvidenceRecord, CoverageLeaf):
         found[f"{form.__name__}.v1"] = _schema(form, f"{form.__name__}.v1")
     return dict(sorted(found.items()))
@@ -79,11 +84,11 @@ def _schema(cls: type[Part], title: str) -> dict[str, Any]:
 
 def _is_payload(name: str) -> bool:
     type_name, _, version = name.rpartition(".v")
-    return (type_name, int(version)) in REGISTRY
+    return (type_name, int(version)) in published()
 
 
 def _message(name: str) -> dict[str, Any]:
-    cls: type[Message] = REGISTRY[name.rpartition(".v")[0], int(name.rpartition(".v")[2])]
+    cls = published()[name.rpartition(".v")[0], int(name.rpartition(".v")[2])]
     said = {"type": {"const": cls.TYPE}, "version": {"const": cls.VERSION}, "data": {"$ref": _SCHEMAS + name}}
     return {
         "name": name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,21 +10,29 @@ import pytest_asyncio
 from barecount_eventlog import Appender, KafkaSettings
 
 from tests.integration.execution.kit import Execution, Site, make_keys, may_query
-from tests.support.servers import Kafka, Postgres
+from tests.support.servers import Kafka, Postgres, kafka_server
+
+
+@pytest.fixture(scope="session")
+def own_kafka() -> Iterator[Kafka]:
+    """A broker whose runs.events nobody else writes: a handler trusts its own log, and other rooms' tests make events up."""
+    with kafka_server() as running:
+        running.furnish()
+        yield running
 
 
 @pytest_asyncio.fixture(scope="session")
-async def site(furnished_kafka: Kafka, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def site(own_kafka: Kafka, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     await postgres.furnish()
     await may_query(postgres.dsn("execution"))
     keys = make_keys(tmp_path_factory.mktemp("keys"))
     appenders = []
     for principal in ("command", "worker"):
-        given = furnished_kafka.settings(principal)
+        given = own_kafka.settings(principal)
         settings = KafkaSettings(given["bootstrap_servers"], given["sasl_plain_username"], given["sasl_plain_password"])
         appenders.append(Appender(settings, f"test.{principal}"))
         await appenders[-1].start()
-    yield Site(furnished_kafka, postgres, keys, *appenders)
+    yield Site(own_kafka, postgres, keys, *appenders)
     for appender in appenders:
         await appender.stop()
 
