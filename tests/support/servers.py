@@ -209,4 +209,4 @@ def postgres_server() -> Iterator[Postgres]:
 def _only_embedded() -> None:
     chosen = os.environ.get("BARECOUNT_TEST_SERVERS", "embedded")
     if chosen != "embedded":
-        raise NotImplementedError(f"BARECOUNT_TEST_SERVERS={chosen}: only `embedded` exists in tests/support/servers.py")
+        raise ValueError(f"BARECOUNT_TEST_SERVERS={chosen}: tests/support/servers.py offers only `embedded`")

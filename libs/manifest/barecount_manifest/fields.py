@@ -72,7 +72,8 @@ def _decimal(value: Any) -> Any:
 def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except Exception:
+    except (KeyError, ValueError, OSError):
+        # not found, a path out of the database, or one of its folders
         raise ValueError("is not a name of the IANA time zone database, like America/New_York") from None
     return value
 
