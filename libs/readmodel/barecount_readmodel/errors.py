@@ -15,6 +15,8 @@ UNREACHABLE: Final[tuple[type[Exception], ...]] = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
+    # a connection that was lost between two statements of a transaction: "cannot switch to state"
+    asyncpg.InternalClientError,
     ConnectionError,
 )
 
