@@ -1,5 +1,8 @@
 """What came from what: runs, the datasets that they read and wrote, and columns. Edges are directed and hold what was seen, not what was
 planned: a run that failed before it published wrote nothing.
+
+Runs stand in different partitions of lineage.events, which are read side by side. So that the rows do not depend on who is read first,
+what a later event replaces says of when it is (`at`, then the run id), and an older one changes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ STATUS = {"START": "running", "COMPLETE": "succeeded", "FAIL": "failed", "ABORT"
 
 class Graph:
     NAME = "graph"
-    VERSION = 1
+    VERSION = 2
     TOPICS: tuple[str, ...] = ("lineage.events",)
     DDL = """
     CREATE TABLE lineage_runs (
@@ -40,8 +43,16 @@ class Graph:
         tenant text NOT NULL,
         dataset text NOT NULL,
         in_table text,
-        facets jsonb NOT NULL,
         PRIMARY KEY (tenant, dataset)
+    );
+    CREATE TABLE lineage_facets (
+        tenant text NOT NULL,
+        dataset text NOT NULL,
+        facet text NOT NULL,
+        body jsonb NOT NULL,
+        at timestamptz NOT NULL,
+        run_id text NOT NULL,
+        PRIMARY KEY (tenant, dataset, facet)
     );
     CREATE INDEX lineage_datasets_table ON lineage_datasets (tenant, in_table);
     CREATE TABLE lineage_reads (
@@ -64,6 +75,13 @@ class Graph:
         PRIMARY KEY (tenant, run_id, dataset)
     );
     CREATE INDEX lineage_writes_dataset ON lineage_writes (tenant, dataset, at);
+    CREATE TABLE lineage_columns_of (
+        tenant text NOT NULL,
+        dataset text NOT NULL,
+        at timestamptz NOT NULL,
+        run_id text NOT NULL,
+        PRIMARY KEY (tenant, dataset)
+    );
     CREATE TABLE lineage_columns (
         tenant text NOT NULL,
         dataset text NOT NULL,
@@ -90,15 +108,15 @@ async def _apply(conn: Connection, tenant: str, run_id: str, event: Mapping[str,
     if ended:
         # the end says what was read; the start only what would be
         await conn.execute("DELETE FROM lineage_reads WHERE tenant = $1 AND run_id = $2", tenant, run_id)
-    for item in event["inputs"]:
-        await _dataset(conn, tenant, item)
+    for item in sorted(event["inputs"], key=_id):
+        await _dataset(conn, tenant, run_id, at, item)
         rows = item.get("inputFacets", {}).get("inputStatistics", {}).get("rowCount")
         await conn.execute(
             "INSERT INTO lineage_reads VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
             tenant, run_id, _id(item), _version(item), rows, at,
         )  # fmt: skip
-    for item in event["outputs"]:
-        await _dataset(conn, tenant, item)
+    for item in sorted(event["outputs"], key=_id):
+        await _dataset(conn, tenant, run_id, at, item)
         version = _version(item)
         if version is None:
             continue
@@ -107,7 +125,7 @@ async def _apply(conn: Connection, tenant: str, run_id: str, event: Mapping[str,
             "INSERT INTO lineage_writes VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
             tenant, run_id, _id(item), version, rows, at,
         )  # fmt: skip
-        await _columns(conn, tenant, run_id, item)
+        await _columns(conn, tenant, run_id, at, item)
 
 
 async def _run(conn: Connection, tenant: str, run_id: str, event: Mapping[str, Any], at: datetime, *, ended: bool) -> None:
@@ -122,21 +140,33 @@ async def _run(conn: Connection, tenant: str, run_id: str, event: Mapping[str, A
     )  # fmt: skip
 
 
-async def _dataset(conn: Connection, tenant: str, item: Mapping[str, Any]) -> None:
+async def _dataset(conn: Connection, tenant: str, run_id: str, at: datetime, item: Mapping[str, Any]) -> None:
     """A facet that is sent again replaces the whole facet; one that is not sent stays (OpenLineage.md)."""
     links = item["facets"].get("symlinks", {}).get("identifiers", [])
     table = next((f"{link['namespace']}:{link['name']}" for link in links if link["type"] == "TABLE"), None)
     await conn.execute(
-        "INSERT INTO lineage_datasets VALUES ($1, $2, $3, $4) ON CONFLICT (tenant, dataset) DO UPDATE SET "
-        "in_table = coalesce(excluded.in_table, lineage_datasets.in_table), facets = lineage_datasets.facets || excluded.facets",
-        tenant, _id(item), table, json.dumps(item["facets"]),
+        "INSERT INTO lineage_datasets VALUES ($1, $2, $3) ON CONFLICT (tenant, dataset) DO UPDATE SET "
+        "in_table = coalesce(excluded.in_table, lineage_datasets.in_table)",
+        tenant, _id(item), table,
     )  # fmt: skip
+    await conn.executemany(
+        "INSERT INTO lineage_facets AS held VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant, dataset, facet) DO UPDATE SET "
+        "body = excluded.body, at = excluded.at, run_id = excluded.run_id WHERE (excluded.at, excluded.run_id) >= (held.at, held.run_id)",
+        [(tenant, _id(item), name, json.dumps(body), at, run_id) for name, body in sorted(item["facets"].items())],
+    )
 
 
-async def _columns(conn: Connection, tenant: str, run_id: str, item: Mapping[str, Any]) -> None:
+async def _columns(conn: Connection, tenant: str, run_id: str, at: datetime, item: Mapping[str, Any]) -> None:
     """The newest publication's columns. The field '' stands for what acts on all rows."""
     facet = item["facets"].get("columnLineage")
     if facet is None:
+        return
+    newest = await conn.fetchval(
+        "INSERT INTO lineage_columns_of AS held VALUES ($1, $2, $3, $4) ON CONFLICT (tenant, dataset) DO UPDATE SET at = excluded.at, "
+        "run_id = excluded.run_id WHERE (excluded.at, excluded.run_id) >= (held.at, held.run_id) RETURNING true",
+        tenant, _id(item), at, run_id,
+    )  # fmt: skip
+    if not newest:
         return
     await conn.execute("DELETE FROM lineage_columns WHERE tenant = $1 AND dataset = $2", tenant, _id(item))
     fields = {name: found["inputFields"] for name, found in facet["fields"].items()} | {"": facet.get("dataset", [])}
@@ -163,8 +193,11 @@ async def run(conn: Connection, run_id: str) -> dict[str, Any] | None:
 
 async def dataset(conn: Connection, name: str) -> dict[str, Any] | None:
     """A dataset by `<namespace>:<name>`: its facets and the table it is a data partition of."""
-    row = await conn.fetchrow("SELECT in_table, facets FROM lineage_datasets WHERE dataset = $1", name)
-    return None if row is None else {"dataset": name, "table": row["in_table"], "facets": json.loads(row["facets"])}
+    row = await conn.fetchrow("SELECT in_table FROM lineage_datasets WHERE dataset = $1", name)
+    if row is None:
+        return None
+    facets = await conn.fetch("SELECT facet, body FROM lineage_facets WHERE dataset = $1 ORDER BY facet", name)
+    return {"dataset": name, "table": row["in_table"], "facets": {one["facet"]: json.loads(one["body"]) for one in facets}}
 
 
 async def partitions_of(conn: Connection, table: str, limit: int) -> list[str]:
@@ -191,7 +224,7 @@ async def writer_of(conn: Connection, name: str, before: datetime | None) -> dic
     """The run whose publication a dataset holds, now or at a moment."""
     row = await conn.fetchrow(
         "SELECT run_id, version, rows, at FROM lineage_writes WHERE dataset = $1 AND ($2::timestamptz IS NULL OR at < $2) "
-        "ORDER BY at DESC LIMIT 1",
+        "ORDER BY at DESC, run_id DESC LIMIT 1",
         name, before,
     )  # fmt: skip
     return None if row is None else dict(row)
