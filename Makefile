@@ -44,9 +44,10 @@ check: install ## format, lint, types, floors, contracts
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest tests/contract
 
-contracts: install ## write the schemas of new message types, openapi.json and asyncapi.json from the code
+contracts: install ## write what follows from the code: schemas of new types, openapi.json, asyncapi.json, docs/topics.md, docs/http-api.md
 	@$(BIN)/python -m barecount_contracts publish
 	@$(BIN)/python -m barecount_local.documents
+	@$(BIN)/python -m barecount_local.pages
 
 chaos: install ## kill every process during the story, at more moments (SEEDS=5)
 	@BARECOUNT_CHAOS_SEEDS=$(or $(SEEDS),5) $(BIN)/pytest tests/chaos

@@ -15,6 +15,7 @@ import pytest
 from barecount_contracts import catalogue, permissions, problem_types
 from barecount_contracts.breaking import breaking_routes, breaking_topics
 from barecount_local.documents import documents, place
+from barecount_local.pages import pages
 from barecount_local.routes import DOCUMENTS, ROUTES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,11 @@ def test_a_published_document_says_what_the_code_says(name: str) -> None:
     file = ROOT / "contracts" / name
     assert file.exists(), f"contracts/{name} is missing: run `make contracts`"
     assert file.read_text() == made()[name], f"contracts/{name} and the code disagree: run `make contracts` and look at the difference"
+
+
+@pytest.mark.parametrize("name", ["topics.md", "http-api.md"])
+def test_a_reference_page_says_what_the_contracts_say(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text() == pages()[name], f"docs/{name} and the contracts disagree: run `make contracts`"
 
 
 @pytest.mark.parametrize("name", sorted(COMPARE))
