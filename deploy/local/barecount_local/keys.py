@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .passwords import PRINCIPALS, write_private
 
-NAMES = (*(name for name in PRINCIPALS if name != "admin"), "issuer", "ledger")
+NAMES = (*(name for name in PRINCIPALS if name not in ("admin", "publisher")), "issuer", "ledger")
 
 
 def make_keys(folder: Path) -> None:

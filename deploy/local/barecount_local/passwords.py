@@ -8,10 +8,10 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-# one Kafka principal a service; webhooks and streams have theirs from the first start, so that adding them changes no data folder
-PRINCIPALS = ("admin", "command", "execution", "worker", "lineage", "evidence", "webhooks", "streams")
+# one Kafka principal a service, and one for external systems: they publish signed commands and read outcomes
+PRINCIPALS = ("admin", "command", "execution", "worker", "lineage", "evidence", "webhooks", "streams", "publisher")
 # the services that keep a read model, and thus a database and a login role of the same name
-DATABASES = ("command", "execution", "lineage", "evidence")
+DATABASES = ("command", "execution", "lineage", "evidence", "webhooks")
 
 
 @dataclass(frozen=True)

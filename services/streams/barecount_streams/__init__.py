@@ -1,0 +1,1 @@
+"""Publishes state changes as CloudEvents, and serves them live: SSE, WebSocket, the dashboard."""

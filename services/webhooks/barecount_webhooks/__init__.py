@@ -1,0 +1,1 @@
+"""Delivers state changes to the endpoints of tenants: signed, retried, recorded."""
