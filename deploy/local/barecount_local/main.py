@@ -120,6 +120,28 @@ def clean(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] =
     return output.console.print(f"deleted {settings.data_dir}", highlight=False, soft_wrap=True)
 
 
+@app.command()
+@explained
+def deliver(
+    day: Annotated[str, typer.Argument(help="A day of 2025, as 2025-10-05")],
+    damaged: Annotated[bool, typer.Option(help="Truncated and with malformed rows, as the story's first delivery")] = False,
+    tenant: Annotated[str, typer.Option()] = "acme",
+) -> None:
+    """Deliver the sample retailer's transactions of a day into the landing folder, as the retailer would."""
+    from datetime import date
+
+    from . import sample
+
+    try:
+        landed = sample.deliver(StackSettings.of().data_dir / "lake", tenant, date.fromisoformat(day), damaged=damaged)
+    except (ValueError, sample.NoSuchDay) as error:
+        raise StackError(f"{error}. The sample has the days of 2025, as 2025-10-05.") from error
+    words = (
+        f"landed {landed.data}: {landed.data.stat().st_size:,} bytes; its control total is {landed.records:,} records, {landed.sales_value}"
+    )
+    output.console.print(words, highlight=False, soft_wrap=True)
+
+
 def _tell() -> None:
     """The story; what breaks it is for the user: its words on stderr and its exit status, no traceback."""
     from barecount_cli.errors import CliError

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 
-from . import output, verify
+from . import api, output, verify
 from .client import Client
 from .errors import RUN_CANCELLED, RUN_FAILED, CliError
 from .settings import CliSettings
@@ -233,6 +233,9 @@ def evidence_proof(index: int, out: Annotated[Path | None, typer.Option(help="Wr
         return output.as_json(answer)
     out.write_text(json.dumps(answer, indent=2) + "\n")
     return None
+
+
+app.command()(explained(api.api))
 
 
 def main() -> None:
