@@ -43,7 +43,8 @@ class Client:
         return cls(settings.address, token)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
-        return self._call("GET", path, params={name: value for name, value in query.items() if value is not None})
+        # an empty mapping would take away the query that the path brings
+        return self._call("GET", path, params={name: value for name, value in query.items() if value is not None} or None)
 
     def text(self, path: str) -> str:
         return self.send("GET", path).text
