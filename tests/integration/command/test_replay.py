@@ -188,6 +188,31 @@ async def test_a_run_that_had_published_waits_for_another_person(
         again = await governor.post("/governance/decisions", json=decision, headers=WAIT)
         assert (again.status_code, again.json()["code"]) == (409, "request-not-waiting")
         assert (await governor.get("/governance/approvals?state=waiting")).json()["items"] == []
+        # who asked sees under the same command that somebody else has decided
+        shown = (await admin.get(f"/commands/{answer.json()['command_id']}")).json()
+        assert (shown["status"], shown["result"]["type"]) == ("admitted", "ReplayApproved")
+        assert shown["result"]["principal"] != shown["principal"]
+
+
+async def test_an_approval_of_what_is_not_so_any_more_is_refused_with_the_difference_and_ends_the_request(
+    service: Service, evidence: Service, own_kafka: Kafka, tenant: str
+) -> None:
+    requested = await started(service, tenant, "overtaken")
+    await happened(own_kafka, tenant, published("overtaken"), ended(requested, RunSucceeded))
+    async with asking(service, "tenant_admin", tenant) as admin, asking(service, "governance", tenant) as governor:
+        answer = await replay(admin, "overtaken")
+        assert answer.json()["status"] == "waiting", answer.text
+        (request,) = (await governor.get("/governance/approvals?state=waiting")).json()["items"]
+        await started(service, tenant, "overtaking")
+        decision = {"request_id": request["request_id"], "decision": "approve", "reason": "ok", "plan_digest": request["plan_digest"]}
+        late = await governor.post("/governance/decisions", json=decision, headers=WAIT)
+        difference = {"newest_run": {"was": "overtaken", "is": "overtaking"}}
+        assert (late.status_code, late.json()["code"], late.json()["extra"]) == (409, "plan-stale", {"difference": difference})
+        listed = (await admin.get("/governance/approvals?state=refused")).json()["items"]
+        shown = next(one for one in listed if one["request_id"] == request["request_id"])
+        assert (shown["code"], shown["extra"], shown["plan_digest"]) == ("plan-stale", {"difference": difference}, request["plan_digest"])
+        assert shown["decided_by"] not in (None, shown["requested_by"])
+        assert (await admin.get(f"/commands/{answer.json()['command_id']}")).json()["status"] == "refused"
 
 
 async def test_a_policy_that_repeats_every_report_changes_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -20,7 +21,13 @@ SAMPLE = files("barecount_local") / "sample"
 
 def sample(name: str, **changes: Any) -> dict[str, Any]:
     """A document of the sample: `retail-transactions.odcs`, `revenue-kpi.odcs` or `revenue-kpi`, with top-level changes."""
-    return {**yaml.safe_load((SAMPLE / f"{name}.yaml").read_text()), **changes}
+    return {**copy.deepcopy(_document(name)), **changes}
+
+
+@functools.cache
+def _document(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((SAMPLE / f"{name}.yaml").read_text())
+    return found
 
 
 @dataclass
@@ -54,7 +61,7 @@ class History:
                 type=emit.payload.TYPE,
                 tenant=emit.tenant or tenant,
                 time=inbound.now,
-                correlation=command.correlation,
+                correlation=emit.correlation or command.correlation,
                 principal=by,
                 cause=Cause(topic=INBOX, partition=0, offset=self.offset, index=index, count=len(emitted), command_id=command.id),
                 data=emit.payload.to_data(),

@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 from barecount_contracts import (
-    ApprovalRejected,
     ApprovalRequested,
     ContractRef,
-    DecideRequest,
     DeletePipeline,
     LedgerFacts,
     ReplayApproved,
@@ -23,17 +21,9 @@ from barecount_manifest import digest
 
 from tests.unit.command.history import History, code, sample
 from tests.unit.command.test_contracts import contract
-from tests.unit.command.test_pipelines import create, extra, promote, start, update
+from tests.unit.command.test_pipelines import extra, update
 
 RUN, OPERATOR, GOVERNOR = "rev_kpi_20251004_01", "user:operator", "user:governor"
-
-
-@pytest.fixture
-def ran() -> History:
-    history = History()
-    for command in (contract("retail-transactions"), contract(), create(), promote(), start(run_id=RUN)):
-        history.when(command)
-    return history
 
 
 def replay(**changes: Any) -> ReplayRun:
@@ -73,19 +63,6 @@ def asked(history: History, **changes: Any) -> str:
 
 def report(history: History, request: str, proven: LedgerFacts) -> list[Any]:
     return history.when(ReportLedgerFacts(request_id=request, facts=proven), by="service:command")
-
-
-@pytest.fixture
-def waiting(ran: History) -> tuple[History, ApprovalRequested]:
-    events = report(ran, asked(ran), facts(status="succeeded", published=("2025-10-04",)))
-    assert isinstance(events[0], ReplayValidated)
-    assert isinstance(events[1], ApprovalRequested)
-    return ran, events[1]
-
-
-def decision(request: ApprovalRequested, **changes: Any) -> DecideRequest:
-    said = {"request_id": request.request_id, "decision": "approve", "reason": "as agreed", "plan_digest": request.plan_digest}
-    return DecideRequest(**{**said, **changes})
 
 
 def test_a_replay_under_a_contract_version_registered_nowhere_is_refused_with_what_exists(ran: History) -> None:
@@ -170,6 +147,13 @@ def test_a_failed_run_that_had_published_waits_for_a_person(ran: History) -> Non
     assert (waits.rule, waits.requested_by) == ("governance.replay.otherwise", OPERATOR)
 
 
+def test_a_failed_data_partition_that_another_run_took_since_waits_for_a_person(ran: History) -> None:
+    (_, first), (_, second) = (report(ran, asked(ran), facts()) for _ in range(2))
+    assert isinstance(first, ReplayApproved)
+    assert isinstance(second, ApprovalRequested)
+    assert f"run {RUN}-replay-1 was admitted for it since" in second.reason
+
+
 def test_every_replay_of_a_chain_gets_its_own_id(ran: History) -> None:
     report(ran, asked(ran), facts())
     again = report(ran, asked(ran, run_id=f"{RUN}-replay-1"), facts(run_id=f"{RUN}-replay-1", root_run=RUN))
@@ -182,52 +166,3 @@ def test_a_replay_runs_the_manifest_that_ran_unless_said_otherwise(ran: History)
     ran.when(update(owner="finance"))
     versions = [report(ran, asked(ran, manifest_version=said), facts())[0].plan.manifest_version for said in ("as_run", "latest", "1", "2")]
     assert versions == [1, 2, 1, 2]
-
-
-def test_a_decision_about_nothing_is_refused(ran: History, waiting: tuple[History, ApprovalRequested]) -> None:
-    history, request = waiting
-    assert code(history.when(decision(request, request_id="none"), by=GOVERNOR)) == "request-not-found"
-    assert code(history.when(decision(request), by=GOVERNOR, tenant="globex")) == "request-not-found"
-
-
-def test_nobody_decides_their_own_request(waiting: tuple[History, ApprovalRequested]) -> None:
-    history, request = waiting
-    assert code(history.when(decision(request), by=OPERATOR)) == "own-request"
-
-
-def test_a_decision_about_another_plan_is_refused(waiting: tuple[History, ApprovalRequested]) -> None:
-    history, request = waiting
-    assert code(history.when(decision(request, plan_digest="sha256:00"), by=GOVERNOR)) == "plan-mismatch"
-
-
-def test_a_decision_before_the_ledger_has_spoken_is_refused(ran: History) -> None:
-    said = DecideRequest(request_id=asked(ran), decision="approve", reason="hurry", plan_digest="sha256:00")
-    assert code(ran.when(said, by=GOVERNOR)) == "request-not-waiting"
-
-
-def test_a_decision_is_spent_once(waiting: tuple[History, ApprovalRequested]) -> None:
-    history, request = waiting
-    (event,) = history.when(decision(request), by=GOVERNOR)
-    assert isinstance(event, ReplayApproved)
-    assert (event.by, event.plan_digest) == ("person", request.plan_digest)
-    assert code(history.when(decision(request), by=GOVERNOR)) == "request-not-waiting"
-
-
-def test_an_approval_of_what_was_latest_then_and_is_not_now_is_refused_with_the_difference(ran: History) -> None:
-    _, request = report(ran, asked(ran, manifest_version="latest"), facts(status="succeeded"))
-    ran.when(update(owner="finance"))
-    events = ran.when(decision(request), by=GOVERNOR)
-    assert code(events) == "plan-stale"
-    assert extra(events)["difference"] == {"manifest_version": {"was": 1, "is": 2}}
-
-
-def test_an_approval_for_a_pipeline_retired_since_is_refused(waiting: tuple[History, ApprovalRequested]) -> None:
-    history, request = waiting
-    history.when(DeletePipeline(name="revenue-kpi"))
-    assert code(history.when(decision(request), by=GOVERNOR)) == "pipeline-deleted"
-
-
-def test_a_person_can_say_no(waiting: tuple[History, ApprovalRequested]) -> None:
-    history, request = waiting
-    (event,) = history.when(decision(request, decision="reject"), by=GOVERNOR)
-    assert isinstance(event, ApprovalRejected)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from barecount_contracts import PlanSummary
+from barecount_contracts import LedgerFacts, PlanSummary
 from immutables import Map
 
 from .state import Asked, Contract, Decided, ManifestVersion, Pending, Pipeline, Request, State, Subject, Tenant, Validated, Waiting
 
-VERSION = "command-1"
+VERSION = "command-2"
 """Another shape of the state is another version: old snapshots are then passed by and the log is read from its beginning."""
 
 
@@ -30,6 +30,7 @@ def _dump_tenant(tenant: Tenant) -> dict[str, Any]:
         "schema_ids": dict(tenant.schema_ids),
         "pipelines": {name: _dump_pipeline(pipeline) for name, pipeline in tenant.pipelines.items()},
         "runs": dict(tenant.runs),
+        "newest_runs": dict(tenant.newest_runs),
         "requests": {name: _dump_request(request) for name, request in tenant.requests.items()},
     }
 
@@ -43,6 +44,7 @@ def _load_tenant(raw: dict[str, Any]) -> Tenant:
         schema_ids=Map(raw["schema_ids"]),
         pipelines=Map({name: _load_pipeline(one) for name, one in raw["pipelines"].items()}),
         runs=Map({run: names.get(name, name) for run, name in raw["runs"].items()}),
+        newest_runs=Map(raw["newest_runs"]),
         requests=Map({name: _load_request(one) for name, one in raw["requests"].items()}),
     )
 
@@ -62,10 +64,10 @@ def _dump_request(request: Request) -> list[Any]:
     match request:
         case Pending(asked):
             return ["pending", _words(asked)]
-        case Validated(asked, plan, digest):
-            return ["validated", _words(asked), plan.model_dump(mode="json", exclude_none=True), digest]
-        case Waiting(asked, plan, digest):
-            return ["waiting", _words(asked), plan.model_dump(mode="json", exclude_none=True), digest]
+        case Validated(asked, plan, digest, facts):
+            return ["validated", _words(asked), _part(plan), digest, _part(facts)]
+        case Waiting(asked, plan, digest, facts, newest_run):
+            return ["waiting", _words(asked), _part(plan), digest, _part(facts), newest_run]
         case Decided(outcome):
             return ["decided", outcome]
 
@@ -74,10 +76,10 @@ def _load_request(raw: list[Any]) -> Request:
     match raw:
         case ["pending", words]:
             return Pending(Asked(*words))
-        case ["validated", words, plan, digest]:
-            return Validated(Asked(*words), PlanSummary.model_validate(plan), digest)
-        case ["waiting", words, plan, digest]:
-            return Waiting(Asked(*words), PlanSummary.model_validate(plan), digest)
+        case ["validated", words, plan, digest, facts]:
+            return Validated(Asked(*words), PlanSummary.model_validate(plan), digest, LedgerFacts.model_validate(facts))
+        case ["waiting", words, plan, digest, facts, newest_run]:
+            return Waiting(Asked(*words), PlanSummary.model_validate(plan), digest, LedgerFacts.model_validate(facts), newest_run)
         case ["decided", outcome]:
             return Decided(outcome)
         case _:
@@ -85,4 +87,8 @@ def _load_request(raw: list[Any]) -> Request:
 
 
 def _words(asked: Asked) -> list[str]:
-    return [asked.run_id, asked.contract_version, asked.data_partition, asked.manifest_version, asked.requested_by]
+    return [asked.run_id, asked.contract_version, asked.data_partition, asked.manifest_version, asked.requested_by, asked.correlation]
+
+
+def _part(part: PlanSummary | LedgerFacts) -> dict[str, Any]:
+    return part.model_dump(mode="json", exclude_none=True)

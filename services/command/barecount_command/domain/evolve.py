@@ -13,6 +13,7 @@ from barecount_contracts import (
     PipelineDeleted,
     PipelinePromoted,
     PipelineUpdated,
+    PlanSummary,
     ReplayApproved,
     ReplayRefused,
     ReplayRequested,
@@ -23,7 +24,8 @@ from barecount_contracts import (
 from barecount_manifest import Manifest, canonical_bytes
 from immutables import Map
 
-from .state import Asked, Contract, Decided, ManifestVersion, Pending, Pipeline, State, Subject, Tenant, Validated, Waiting
+from .plans import newest_run
+from .state import Asked, Contract, Decided, ManifestVersion, Pending, Pipeline, State, Subject, Tenant, Validated, Waiting, place_of
 
 _NOTHING = frozenset({"CommandRefused", "CommandDuplicated", "RecordRejected", "RunCancelRequested", "TickRecorded"})
 
@@ -55,26 +57,27 @@ def _apply(tenant: Tenant, event: Envelope) -> Tenant:
             pipeline = replace(tenant.pipelines[fact.name], deleted=True, environments=Map())
             return replace(tenant, pipelines=tenant.pipelines.set(fact.name, pipeline))
         case RunRequested() as fact:
-            return _run(tenant, fact.run_id, fact.plan.pipeline)
+            return _run(tenant, fact.run_id, fact.plan)
         case ReplayRequested() as fact:
-            asked = Asked(fact.run_id, fact.contract_version, fact.data_partition, fact.manifest_version, event.principal or "")
+            by, chain = event.principal or "", str(event.correlation)
+            asked = Asked(fact.run_id, fact.contract_version, fact.data_partition, fact.manifest_version, by, chain)
             return replace(tenant, requests=tenant.requests.set(fact.request_id, Pending(asked)))
         case ReplayValidated() as fact:
             match tenant.requests.get(fact.request_id):
                 case Pending(asked):
-                    proven = Validated(asked, fact.plan, fact.plan_digest)
+                    proven = Validated(asked, fact.plan, fact.plan_digest, fact.facts)
                     return replace(tenant, requests=tenant.requests.set(fact.request_id, proven))
                 case _:
                     return tenant
         case ApprovalRequested() as fact:
             match tenant.requests.get(fact.request_id):
-                case Validated(asked, plan, plan_digest):
-                    waiting = Waiting(asked, plan, plan_digest)
+                case Validated(asked, plan, plan_digest, facts):
+                    waiting = Waiting(asked, plan, plan_digest, facts, newest_run(tenant, plan))
                     return replace(tenant, requests=tenant.requests.set(fact.request_id, waiting))
                 case _:
                     return tenant
         case ReplayApproved() as fact:
-            started = _run(tenant, fact.new_run_id, fact.plan.pipeline)
+            started = _run(tenant, fact.new_run_id, fact.plan)
             return replace(started, requests=tenant.requests.set(fact.request_id, Decided("approved")))
         case ReplayRefused() as fact:
             return replace(tenant, requests=tenant.requests.set(fact.request_id, Decided("refused")))
@@ -112,5 +115,7 @@ def _manifest(tenant: Tenant, fact: PipelineCreated | PipelineUpdated) -> Tenant
     return replace(tenant, pipelines=tenant.pipelines.set(fact.name, pipeline))
 
 
-def _run(tenant: Tenant, run_id: str, pipeline: str) -> Tenant:
-    return replace(tenant, runs=tenant.runs.set(run_id, pipeline))
+def _run(tenant: Tenant, run_id: str, plan: PlanSummary) -> Tenant:
+    places = [place_of(plan.pipeline, plan.environment, one) for one in plan.data_partitions]
+    newest = tenant.newest_runs.update(dict.fromkeys(places, run_id))
+    return replace(tenant, runs=tenant.runs.set(run_id, plan.pipeline), newest_runs=newest)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 from barecount_contracts import ContractRef, Environment, PlanSummary
 from barecount_manifest import digest
 
-from .state import Pipeline, Tenant
+from .state import Pipeline, Tenant, place_of
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -32,6 +33,18 @@ def run_plan(name: str, pipeline: Pipeline, number: int, environment: Environmen
         data_partitions=(data_partition,),
         mode="run",
     )
+
+
+def newest_run(tenant: Tenant, plan: PlanSummary) -> str:
+    """The run that was admitted last for the plan's data partition, in the plan's environment."""
+    return tenant.newest_runs.get(place_of(plan.pipeline, plan.environment, plan.data_partitions[0]), "")
+
+
+def difference(was: PlanSummary, now: PlanSummary) -> dict[str, dict[str, Any]]:
+    """What is not the same in two plans: {field: {"was", "is"}}."""
+    before, after = was.model_dump(mode="json", exclude_none=True), now.model_dump(mode="json", exclude_none=True)
+    names = dict.fromkeys((*before, *after))
+    return {name: {"was": before.get(name), "is": after.get(name)} for name in names if before.get(name) != after.get(name)}
 
 
 def is_partition_key(key: str) -> bool:

@@ -1,7 +1,8 @@
 """Replays: asked for, proven by the ledger, approved by policy or by another person; each step an event.
 
 A request's life: ReplayRequested (Pending) → ReplayRefused, or ReplayValidated with ReplayApproved or ApprovalRequested (Waiting)
-→ ReplayApproved or ApprovalRejected. The request's id is the id of the ReplayRun command.
+→ ReplayApproved, ApprovalRejected, or ReplayRefused because what was shown is not so any more (decisions.py). The request's id is the
+id of the ReplayRun command.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from barecount_eventlog import Emit, Inbound
 
 from .answers import refuse
 from .pipelines import registered
-from .plans import is_partition_key, plan_digest, replay_id
-from .state import Asked, Decided, Pending, State, Tenant, Validated, Waiting
+from .plans import is_partition_key, newest_run, plan_digest, replay_id
+from .state import Asked, Decided, Pending, Pipeline, State, Tenant, Validated, Waiting
 
 
 def request_replay(tenant: Tenant, inbound: Inbound, command: ReplayRun) -> list[Emit]:
@@ -63,17 +64,7 @@ def judge_facts(tenant: Tenant, inbound: Inbound, command: ReportLedgerFacts) ->
             if isinstance(found, PlanSummary):
                 return _validated(tenant, command, asked, found)
             code, detail, extra = found
-            event = ReplayRefused(
-                request_id=command.request_id,
-                run_id=asked.run_id,
-                contract_version=asked.contract_version,
-                data_partition=asked.data_partition,
-                code=code,
-                detail=detail,
-                extra=extra,
-                facts=command.facts,
-            )
-            return [Emit(event)]
+            return [Emit(refused(command.request_id, asked, command.facts, code, detail, extra))]
         case Validated() | Waiting() | Decided():
             return refuse(inbound, "request-not-waiting", f"the facts of request {command.request_id} were judged before")
 
@@ -115,7 +106,7 @@ def _plan(tenant: Tenant, asked: Asked, facts: LedgerFacts, ran_under: ContractR
         return "evidence-not-proven", detail, {}
     if pipeline.deleted:
         return "pipeline-deleted", f"pipeline {name} is retired; its runs stay as they are", {}
-    number = _wanted(asked.manifest_version, as_run=facts.manifest_version or 0, newest=pipeline.newest)
+    number = wanted_version(asked, pipeline, facts)
     version = pipeline.version(number)
     if version is None:
         exists = list(range(1, pipeline.newest + 1))[-200:]
@@ -149,9 +140,13 @@ def _validated(tenant: Tenant, command: ReportLedgerFacts, asked: Asked, plan: P
     )
     version = tenant.pipelines[plan.pipeline].versions[plan.manifest_version - 1]
     clean = command.facts.status == "failed" and asked.data_partition not in command.facts.published
-    rule, decides = ("failed_under_same_contract", version.failed_under_same_contract) if clean else ("otherwise", version.otherwise)
+    # a later run may have succeeded: replacing what it left is for a person, whatever became of this one
+    later = newest_run(tenant, plan)
+    policy = clean and later == asked.run_id
+    rule, decides = ("failed_under_same_contract", version.failed_under_same_contract) if policy else ("otherwise", version.otherwise)
     reason = f"{asked.data_partition} {'failed' if clean else str(command.facts.status)} under {plan.contract.name} {plan.contract.version}"
     reason += " and nothing of it was published" if clean else ""
+    reason += f"; run {later} was admitted for it since" if later != asked.run_id else ""
     rule = f"governance.replay.{rule}"
     if decides == "policy":
         return [Emit(proven), Emit(approved(tenant, command.request_id, plan, fingerprint, by="policy", rule=rule, reason=reason))]
@@ -183,8 +178,24 @@ def approved(tenant: Tenant, request_id: str, plan: PlanSummary, fingerprint: st
     )
 
 
-def _wanted(said: str, *, as_run: int, newest: int) -> int:
-    return as_run if said == "as_run" else newest if said == "latest" else _number(said) or 0
+def refused(request_id: str, asked: Asked, facts: LedgerFacts, code: str, detail: str, extra: dict[str, Any]) -> ReplayRefused:
+    """The end of a request that cannot be."""
+    return ReplayRefused(
+        request_id=request_id,
+        run_id=asked.run_id,
+        contract_version=asked.contract_version,
+        data_partition=asked.data_partition,
+        code=code,
+        detail=detail,
+        extra=extra,
+        facts=facts,
+    )
+
+
+def wanted_version(asked: Asked, pipeline: Pipeline, facts: LedgerFacts) -> int:
+    """The manifest version that the request's words mean now; it may not exist."""
+    said = asked.manifest_version
+    return (facts.manifest_version or 0) if said == "as_run" else pipeline.newest if said == "latest" else _number(said) or 0
 
 
 def _number(said: str) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from barecount_contracts import Environment, PlanSummary
+from barecount_contracts import Environment, LedgerFacts, PlanSummary
 from immutables import Map
 
 Decides = Literal["policy", "person"]
@@ -64,13 +64,14 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The words of a replay request."""
+    """The words of a replay request, who sent them, and the chain that they began."""
 
     run_id: str
     contract_version: str
     data_partition: str
     manifest_version: str
     requested_by: str
+    correlation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +88,21 @@ class Validated:
     asked: Asked
     plan: PlanSummary
     plan_digest: str
+    facts: LedgerFacts
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A person other than the requester must decide about exactly this plan."""
+    """A person other than the requester must decide about exactly this plan.
+
+    newest_run: of its data partition when the person was asked; approving replaces what that one left.
+    """
 
     asked: Asked
     plan: PlanSummary
     plan_digest: str
+    facts: LedgerFacts
+    newest_run: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,14 @@ class Tenant:
     pipelines: Map[str, Pipeline] = field(default_factory=Map)
     runs: Map[str, str] = field(default_factory=Map)
     """Run id to pipeline name, of every run that was admitted."""
+    newest_runs: Map[str, str] = field(default_factory=Map)
+    """`place_of` a data partition to the run that was admitted for it last."""
     requests: Map[str, Request] = field(default_factory=Map)
+
+
+def place_of(pipeline: str, environment: Environment, data_partition: str) -> str:
+    """Where runs follow each other: one data partition of a pipeline in one environment."""
+    return f"{environment}/{pipeline}/{data_partition}"
 
 
 @dataclass(frozen=True, slots=True)

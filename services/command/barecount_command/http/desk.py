@@ -123,7 +123,7 @@ class Desk:
         assert self.database is not None
         async with self.database.query(tenant) as conn:
             row = await conn.fetchrow(
-                "SELECT type, data FROM followed WHERE tenant = $1 AND correlation = $2 AND type = ANY($3) ORDER BY at LIMIT 1",
+                "SELECT type, data FROM followed WHERE tenant = $1 AND correlation = $2 AND type = ANY($3) ORDER BY at DESC LIMIT 1",
                 tenant,
                 correlation,
                 list(types),

@@ -63,6 +63,8 @@ def router(desk: Desk) -> APIRouter:
     ) -> JSONResponse:
         """Approves or rejects a waiting request of somebody else (four eyes). The decision is spent once and binds to the plan's digest.
 
+        A plan that is not what it was any more (a newer manifest under `latest`, another run of the data partition since) is not run:
+        `plan-stale` with `extra.difference` {field: {was, is}}, and the request ends, as it does when the pipeline was retired.
         Refusals: `request-not-found`, `request-not-waiting`, `own-request`, `plan-mismatch`, `plan-stale`, `pipeline-deleted`.
         """
         command = DecideRequest(request_id=body.request_id, decision=body.decision, reason=body.reason, plan_digest=body.plan_digest)
@@ -79,4 +81,5 @@ def _time(text: str) -> datetime:
 
 
 def _item(row: Record) -> dict[str, Any]:
-    return {**{key: row[key] for key in row.keys() if key not in ("tenant", "facts")}, "plan": from_json(row["plan"])}  # noqa: SIM118
+    shown = {key: row[key] for key in row.keys() if key not in ("tenant", "facts")}  # noqa: SIM118
+    return {**shown, "plan": from_json(row["plan"]), "extra": from_json(row["extra"]) or None}

@@ -86,6 +86,7 @@ class RequestItem(BaseModel):
     plan_digest: str | None = Field(description="A decision names it")
     code: str | None
     detail: str | None
+    extra: dict[str, Any] | None = Field(description="Of a refusal: what a program may want, as `difference` {field: {was, is}}")
     decided_by: str | None
     decided_at: datetime | None
     new_run_id: str | None

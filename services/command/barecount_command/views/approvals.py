@@ -21,7 +21,7 @@ from .rows import as_json
 
 class ApprovalsView:
     NAME = "approvals"
-    VERSION = 1
+    VERSION = 2
     TOPICS: tuple[str, ...] = ("control.events",)
     DDL = """
     CREATE TABLE requests (
@@ -41,6 +41,7 @@ class ApprovalsView:
         facts jsonb,
         code text,
         detail text,
+        extra jsonb,
         decided_by text,
         decided_at timestamptz,
         new_run_id text,
@@ -74,7 +75,10 @@ class ApprovalsView:
                     await _change(conn, event, fact.request_id, state="validated", plan=plan, plan_digest=fact.plan_digest, facts=facts)
                 case ReplayRefused() as fact:
                     facts = as_json(fact.facts.model_dump(mode="json", exclude_none=True))
-                    await _change(conn, event, fact.request_id, state="refused", code=fact.code, detail=fact.detail, facts=facts)
+                    said = {"code": fact.code, "detail": fact.detail, "extra": as_json(fact.extra)}
+                    # a person may have been too late: then it was their decision that showed it
+                    by = _decided(event) if event.cause and event.cause.command_type == "DecideRequest" else {}
+                    await _change(conn, event, fact.request_id, state="refused", facts=facts, **said, **by)
                 case ApprovalRequested() as fact:
                     await _change(conn, event, fact.request_id, state="waiting", rule=fact.rule, reason=fact.reason)
                 case ReplayApproved() as fact:
