@@ -1,11 +1,29 @@
-"""PostgreSQL: exactly-once projector, consistency tokens.
+"""PostgreSQL: exactly-once projector, rebuild, consistency tokens.
 
-Errors (one tree): ReadModelError > QueryRoleMissing, NotYetProjected, TokenError, ProjectionTaken.
+Errors (one tree): ReadModelError > QueryRoleMissing, NotYetProjected, TokenError, ProjectionTaken, RebuildError
+(> RebuildUnderWay, NoLiveModel, NothingToRollBackTo, ModelsDiffer, SwapBlocked, LogTooShort).
 """
 
 from .database import EVERY_TENANT, Database, query_role_of
-from .errors import UNASKABLE, UNREACHABLE, NotYetProjected, ProjectionTaken, QueryRoleMissing, ReadModelError, TokenError
+from .errors import (
+    UNASKABLE,
+    UNREACHABLE,
+    LogTooShort,
+    ModelsDiffer,
+    NoLiveModel,
+    NothingToRollBackTo,
+    NotYetProjected,
+    ProjectionTaken,
+    QueryRoleMissing,
+    ReadModelError,
+    RebuildError,
+    RebuildUnderWay,
+    SwapBlocked,
+    TokenError,
+)
 from .projector import Projector
+from .rebuild import Rebuild
+from .rebuilding import rebuild_main
 from .rows import insert_rows
 from .snapshots import PostgresSnapshots
 from .token import Token, token_secret
@@ -17,17 +35,26 @@ __all__ = [
     "UNREACHABLE",
     "Connection",
     "Database",
+    "LogTooShort",
+    "ModelsDiffer",
+    "NoLiveModel",
     "NotYetProjected",
+    "NothingToRollBackTo",
     "PostgresSnapshots",
     "ProjectionTaken",
     "Projector",
     "QueryRoleMissing",
     "ReadModelError",
+    "Rebuild",
+    "RebuildError",
+    "RebuildUnderWay",
+    "SwapBlocked",
     "Token",
     "TokenError",
     "View",
     "insert_rows",
     "query_role_of",
+    "rebuild_main",
     "schema_of",
     "token_secret",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Self
 
@@ -28,8 +28,8 @@ class Database:
         self.schema: str | None = None
 
     @classmethod
-    async def open(cls, url: str, *, service: str, connections: int = 4) -> Self:
-        """connections: the most of each of the two pools; idle ones are closed after a minute.
+    async def open(cls, url: str, *, service: str, connections: int = 4, session: Mapping[str, str] | None = None) -> Self:
+        """connections: the most of each of the two pools; idle ones are closed after a minute. session: PostgreSQL's settings of each.
 
         Raises: QueryRoleMissing; OSError or asyncpg's errors when the server is not there.
         """
@@ -40,7 +40,11 @@ class Database:
                 max_size=connections,
                 max_inactive_connection_lifetime=60,
                 command_timeout=60,
-                server_settings={"application_name": service, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION},
+                server_settings={
+                    "application_name": service,
+                    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
+                    **(session or {}),
+                },
             )
             for least in (1, 0)
         ]

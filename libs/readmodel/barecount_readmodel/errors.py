@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 import asyncpg
@@ -54,3 +55,48 @@ class TokenError(ReadModelError):
 
 class ProjectionTaken(ReadModelError):
     """Another process moved this projection's position: a zombie, or a second projector of the same views."""
+
+
+class RebuildError(ReadModelError):
+    """A rebuild that did not end with a swap. The live model is as it was."""
+
+
+class RebuildUnderWay(RebuildError):
+    """Another process rebuilds this service's read model."""
+
+    def __init__(self, service: str, holder: str, since: datetime | None) -> None:
+        began = f" since {since:%Y-%m-%d %H:%M:%S %Z}" if since else ""
+        super().__init__(
+            f"{service} is being rebuilt already by {holder}{began}: wait for it, or end that process; the live model does not depend on it"
+        )
+
+
+class NoLiveModel(RebuildError):
+    """The database does not hold the schema of this code's views."""
+
+    def __init__(self, service: str, schema: str, found: Sequence[str]) -> None:
+        there = f"what stands there is {', '.join(found)}" if found else "there is none at all"
+        super().__init__(
+            f"no read model {schema} of {service} ({there}). The running service has other views than this code: "
+            "restart the service with this code, or build the model ahead of that with --prepare"
+        )
+
+
+class NothingToRollBackTo(RebuildError):
+    """No rebuild of these views was swapped in, so there is no model before it."""
+
+
+class ModelsDiffer(RebuildError):
+    """The rebuilt rows are not the live ones. differences: what `equality.compare` found, table by table."""
+
+    def __init__(self, service: str, told: str, differences: Sequence[object]) -> None:
+        super().__init__(told)
+        self.service, self.differences = service, tuple(differences)
+
+
+class SwapBlocked(RebuildError):
+    """The live projector or a long query did not let the swap pass in time."""
+
+
+class LogTooShort(RebuildError):
+    """The log did not bring the records up to the live model's position in time."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from barecount_eventlog import KafkaSettings
-from barecount_readmodel import Database, Projector
+from barecount_readmodel import Database, Projector, View
 
-from .views import ApprovalsView, CommandsView, ContractsView, PipelinesView
+from .views import ApprovalsView, CommandsView, ContractsView, PipelinesView, WebhooksView
+
+VIEWS: tuple[View, ...] = (CommandsView(), PipelinesView(), ContractsView(), ApprovalsView(), WebhooksView())
 
 
 def command_projector(kafka: KafkaSettings, database: Database) -> Projector:
     """Projects `control.events` and, for the results of commands, `runs.events`."""
-    views = (CommandsView(), PipelinesView(), ContractsView(), ApprovalsView())
-    return Projector(kafka=kafka, database=database, service="command", views=views)
+    return Projector(kafka=kafka, database=database, service="command", views=VIEWS)

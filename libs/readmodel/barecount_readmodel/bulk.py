@@ -1,0 +1,136 @@
+"""Much of the log into a schema that nobody reads yet: every partition side by side, up to exact positions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Self
+
+from aiokafka import TopicPartition
+from barecount_eventlog import Batch, KafkaSettings, Reader, beginning_offsets, end_offsets
+
+from .database import Database
+from .errors import LogTooShort
+from .schema import quoted
+from .track import Track
+from .view import View
+
+Positions = Mapping[TopicPartition, int]
+
+BATCH: Final = 5_000
+# a log that brings nothing for so long does not hold what the live model has projected
+STALLED_SECONDS: Final = 30.0
+
+
+class Bulk:
+    """Projects `database.schema` (see Database.use). Stop it after use; `done` counts offsets, `retained` names what the log lost."""
+
+    def __init__(self, kafka: KafkaSettings, database: Database, views: Sequence[View]) -> None:
+        self._kafka, self._database, self._views = kafka, database, tuple(views)
+        self._tracks: dict[TopicPartition, Track] = {}
+        self._rest: dict[TopicPartition, Batch | None] = {}
+        self._reader: Reader | None = None
+        self.first: dict[TopicPartition, int] = {}
+        self.done = 0
+
+    async def start(self) -> Self:
+        """Goes on where the schema's positions are. Raises: TopicMissing, KafkaError, asyncpg's errors."""
+        for topic in sorted({topic for view in self._views for topic in view.TOPICS}):
+            self.first |= {TopicPartition(topic, p): offset for p, offset in (await beginning_offsets(self._kafka, topic)).items()}
+        held = await self._positions()
+        self._tracks = {
+            where: Track(where, next_, database=self._database, views=self._views, max_batch=BATCH, advance=lambda reached: None)
+            for where, next_ in held.items()
+        }
+        self._rest = dict.fromkeys(held)
+        begin = {where: max(next_, self.first[where]) for where, next_ in held.items()}
+        self._reader = await Reader(self._kafka, begin, client_id=f"{self._database.service}.rebuild", buffer=4 * BATCH).start()
+        return self
+
+    async def stop(self) -> None:
+        if self._reader is not None:
+            await self._reader.stop()
+
+    @property
+    def retained(self) -> dict[TopicPartition, int]:
+        """The partitions whose first records retention took -> the first offset that is left."""
+        return {where: offset for where, offset in self.first.items() if offset > 0}
+
+    def positions(self) -> dict[TopicPartition, int]:
+        return {where: track.next for where, track in self._tracks.items()}
+
+    def left(self, goal: Positions) -> int:
+        """Offsets between here and the goal."""
+        return sum(
+            max(0, next_ - max(self._tracks[where].next, self.first[where])) for where, next_ in goal.items() if where in self._tracks
+        )
+
+    async def ends(self) -> dict[TopicPartition, int]:
+        """The log's ends now."""
+        found: dict[TopicPartition, int] = {}
+        for topic in sorted({where.topic for where in self._tracks}):
+            found |= {TopicPartition(topic, p): offset for p, offset in (await end_offsets(self._kafka, topic)).items()}
+        return found
+
+    async def to(self, goal: Positions, report: Callable[[], None] = lambda: None) -> None:
+        """Projects to exactly these positions; partitions already past theirs stay. report: called after every commit.
+
+        Raises: LogTooShort; whatever a view raised: nothing here is tried again, the next rebuild starts anew.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for where, next_ in goal.items():
+                    if where in self._tracks and next_ > self._tracks[where].next:
+                        group.create_task(self._line(where, next_, report))
+        except* Exception as several:
+            # the first one ended the others
+            raise several.exceptions[0] from several
+
+    async def _line(self, where: TopicPartition, goal: int, report: Callable[[], None]) -> None:
+        assert self._reader is not None
+        track, moved = self._tracks[where], time.monotonic()
+        if goal <= self.first[where]:
+            # retention took all of it
+            await self._apply(track, Batch(where.topic, where.partition, (), track.next, goal))
+        while track.next < goal:
+            batch, self._rest[where] = self._rest[where], None
+            batch = batch or await self._reader.take(where, BATCH, 1.0)
+            if batch is None:
+                if time.monotonic() - moved > STALLED_SECONDS:
+                    raise LogTooShort(
+                        f"{where.topic}/{where.partition} brought nothing past {track.next} for {STALLED_SECONDS:g} s, "
+                        f"but the live model stands at {goal}"
+                    )
+                continue
+            now, self._rest[where] = cut(batch, goal)
+            await self._apply(track, now)
+            moved = time.monotonic()
+            report()
+
+    async def _apply(self, track: Track, batch: Batch) -> None:
+        if batch.next <= track.next:
+            return
+        await track.apply([record for record in batch.records if record.offset >= track.next], batch.next)
+        self.done += batch.next - max(track.next, batch.start)
+        track.next = batch.next
+
+    async def _positions(self) -> dict[TopicPartition, int]:
+        table = f"{quoted(self._database.schema or '')}.projection_positions"
+        async with self._database.pool.acquire() as conn:
+            await conn.executemany(
+                f"INSERT INTO {table} (topic, partition, next_offset) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
+                [(where.topic, where.partition) for where in self.first],
+            )
+            rows = await conn.fetch(f"SELECT topic, partition, next_offset FROM {table}")
+        held = {TopicPartition(row["topic"], row["partition"]): int(row["next_offset"]) for row in rows}
+        return {where: held[where] for where in self.first}
+
+
+def cut(batch: Batch, at: int) -> tuple[Batch, Batch | None]:
+    """The batch up to an offset, and the rest of it."""
+    if batch.next <= at:
+        return batch, None
+    before = tuple(record for record in batch.records if record.offset < at)
+    after = tuple(record for record in batch.records if record.offset >= at)
+    return Batch(batch.topic, batch.partition, before, batch.start, at), Batch(batch.topic, batch.partition, after, at, batch.next)

@@ -1,0 +1,198 @@
+"""A read model built anew from the log beside the live one, compared row by row, and put in its place; and back.
+
+The live schema keeps its name `<service>_<hash of the views>`. A rebuild makes `<live>_next`; the one that was live stays as
+`<live>_previous` until the next rebuild, and a rollback is the same swap with it. Ended at any point, the live model is untouched and
+the next rebuild begins with dropping `_next`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import asyncpg
+import structlog
+from barecount_eventlog import KafkaSettings
+
+from .bulk import Bulk
+from .database import Database, query_role_of
+from .equality import Comparison, compare
+from .errors import ModelsDiffer, NoLiveModel, NothingToRollBackTo, SwapBlocked
+from .schema import prepare, quoted
+from .swap import alone, drop, next_of, positions_of, previous_of, stands, swap
+from .view import Connection, View, schema_of
+
+# with less than so many records left, the rest goes in while the live projector is held
+NEARLY: Final = 2_000
+SWAP_TRIES: Final = 3
+# a rebuild that is lost starts anew, so that nothing has to reach the disk before its swap
+SESSION: Final = {"synchronous_commit": "off", "jit": "off"}
+
+Report = Callable[[Mapping[str, Any]], None]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Rebuild:
+    """One service's. report: is told {"service", "step", …} as it goes; `projecting` has events, total, rate (1/s) and eta (s)."""
+
+    kafka: KafkaSettings
+    url: str
+    service: str
+    views: Sequence[View]
+    report: Report = field(default=lambda said: None)
+
+    @property
+    def live(self) -> str:
+        return schema_of(self.service, self.views)
+
+    async def run(self, *, accept_differences: bool = False) -> dict[str, Any]:
+        """Builds, compares, swaps. accept_differences: the live rows are known to be wrong, the log is right.
+
+        Returns {"service", "schema", "events", "seconds", "rate", "tables": {name: rows}, "left_out", "differences"}.
+        Raises: RebuildUnderWay, NoLiveModel, ModelsDiffer (nothing swapped, both stay for a look), SwapBlocked, LogTooShort;
+        TopicMissing, asyncpg's and Kafka's errors, whatever a view raises.
+        """
+        began = time.monotonic()
+        async with alone(self.url, self.service) as conn:
+            await self._must_stand(conn)
+            async with self._building(conn) as bulk:
+                await self._near(conn, bulk, began)
+                seconds = time.monotonic() - began
+                found = await self._compared(bulk)
+                if found.differences and not accept_differences:
+                    raise self._differ(found, bulk)
+                await self._swap(conn, bulk, next_of(self.live))
+        done = {"schema": self.live, "events": bulk.done, "seconds": round(seconds, 2), "rate": round(bulk.done / max(seconds, 0.001))}
+        rows = {"tables": found.tables, "left_out": list(found.left_out), "differences": [str(one) for one in found.differences]}
+        return self._say("done", **done, **rows)
+
+    async def prepare(self) -> dict[str, Any]:
+        """Builds the model of views that no service runs yet, so that an upgrade starts with all rows. Does nothing when it stands.
+
+        Raises: as `run`.
+        """
+        began = time.monotonic()
+        async with alone(self.url, self.service) as conn:
+            if await stands(conn, self.live):
+                return self._say("done", schema=self.live, events=0, seconds=0.0, rate=0)
+            async with self._building(conn) as bulk:
+                await self._project(bulk, await bulk.ends(), began)
+            await conn.execute(f"ALTER SCHEMA {quoted(next_of(self.live))} RENAME TO {quoted(self.live)}")
+        seconds = time.monotonic() - began
+        return self._say("done", schema=self.live, events=bulk.done, seconds=round(seconds, 2), rate=round(bulk.done / max(seconds, 0.001)))
+
+    async def roll_back(self) -> dict[str, Any]:
+        """Puts the model from before the last swap in its place again, brought up to date first; a second call undoes it.
+
+        Raises: as `run`, and NothingToRollBackTo.
+        """
+        began = time.monotonic()
+        async with alone(self.url, self.service) as conn:
+            await self._must_stand(conn)
+            before = previous_of(self.live)
+            if not await stands(conn, before):
+                raise NothingToRollBackTo(f"{self.service} has no model from before a rebuild ({before}): there is nothing to roll back to")
+            async with self._projecting(before) as bulk:
+                await self._near(conn, bulk, began)
+                await self._swap(conn, bulk, before)
+        return self._say("rolled-back", schema=self.live, events=bulk.done, seconds=round(time.monotonic() - began, 2))
+
+    async def _must_stand(self, conn: Connection) -> None:
+        if await stands(conn, self.live):
+            return
+        named = await conn.fetch("SELECT nspname FROM pg_namespace WHERE nspname ~ $1 ORDER BY 1", f"^{self.service}_[0-9a-f]{{10}}$")
+        raise NoLiveModel(self.service, self.live, [row["nspname"] for row in named])
+
+    @asynccontextmanager
+    async def _building(self, conn: Connection) -> AsyncIterator[Bulk]:
+        """A fresh `_next`; what a killed rebuild left goes first."""
+        await drop(conn, next_of(self.live))
+        await prepare(conn, next_of(self.live), self.views, query_role=query_role_of(self.service))
+        async with self._projecting(next_of(self.live)) as bulk:
+            yield bulk
+
+    @asynccontextmanager
+    async def _projecting(self, schema: str) -> AsyncIterator[Bulk]:
+        named = {"application_name": f"rebuild of {self.service}: rows, pid {os.getpid()}"}
+        database = await Database.open(self.url, service=self.service, connections=8, session=SESSION | named)
+        database.schema = schema
+        bulk = Bulk(self.kafka, database, self.views)
+        try:
+            yield await bulk.start()
+        finally:
+            await bulk.stop()
+            await database.close()
+
+    async def _near(self, conn: Connection, bulk: Bulk, began: float) -> None:
+        """Until hardly anything is left to the live model, which goes on meanwhile."""
+        while True:
+            goal = await positions_of(conn, self.live)
+            if bulk.left(goal) <= NEARLY:
+                return
+            await self._project(bulk, goal, began)
+
+    async def _project(self, bulk: Bulk, goal: Mapping[Any, int], began: float) -> None:
+        total, said = bulk.done + bulk.left(goal), 0.0
+
+        def progress() -> None:
+            nonlocal said
+            now = time.monotonic()
+            if now - said < 0.2:
+                return
+            said, rate = now, bulk.done / max(now - began, 0.001)
+            self._say("projecting", events=bulk.done, total=total, rate=round(rate), eta=round((total - bulk.done) / max(rate, 1), 1))
+
+        await bulk.to(goal, progress)
+        said = 0.0
+        progress()
+
+    async def _compared(self, bulk: Bulk) -> Comparison:
+        """At one vector of positions: the live model's snapshot has both its rows and their positions, and it goes on meanwhile."""
+        live, rebuilt = await asyncpg.connect(self.url), await asyncpg.connect(self.url)
+        try:
+            async with live.transaction(isolation="repeatable_read", readonly=True):
+                await bulk.to(await positions_of(live, self.live))
+                await rebuilt.execute(f"SET search_path TO {quoted(next_of(self.live))}")
+                async with rebuilt.transaction(isolation="repeatable_read", readonly=True):
+                    self._say("comparing", events=bulk.done)
+                    return await compare(live, self.live, rebuilt, next_of(self.live))
+        finally:
+            live.terminate()
+            rebuilt.terminate()
+
+    def _differ(self, found: Comparison, bulk: Bulk) -> ModelsDiffer:
+        gone = "".join(
+            f"\nRetention took the records of {where.topic}/{where.partition} before offset {first}: their rows cannot be built again."
+            for where, first in bulk.retained.items()
+        )
+        told = "\n".join(str(one) for one in found.differences)
+        return ModelsDiffer(
+            self.service,
+            f"the rebuilt read model of {self.service} differs from the live one; nothing was swapped.\n{told}{gone}\n"
+            f"Look at both in the database: {self.live} and {next_of(self.live)}. When the live rows are the wrong ones, "
+            "rebuild again with --accept-differences; when the log cannot say, a view's VERSION did not rise with its code.",
+            found.differences,
+        )
+
+    async def _swap(self, conn: Connection, bulk: Bulk, coming: str) -> None:
+        # a new table without statistics is planned badly
+        for row in await conn.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", coming):
+            await conn.execute(f"ANALYZE {quoted(coming)}.{quoted(row['tablename'])}")
+        for left in reversed(range(SWAP_TRIES)):
+            self._say("swapping", events=bulk.done)
+            try:
+                return await swap(conn, self.live, coming, previous_of(self.live), bulk.to)
+            except SwapBlocked:
+                if not left:
+                    raise
+
+    def _say(self, step: str, **more: Any) -> dict[str, Any]:
+        said = {"service": self.service, "step": step, **more}
+        self.report(said)
+        return said

@@ -1,0 +1,63 @@
+"""The process of a rebuild: `python -m barecount_<service>.rebuild`, in the service's own environment.
+
+Standard output is one JSON object a line, as Rebuild reports it; the last one has step `done`, `rolled-back` or `failed`. Exit status 0, 1
+when it failed, 2 when the environment does not say what is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from barecount_chassis import Settings, SettingsError
+from barecount_eventlog import KafkaSettings
+
+from .errors import RebuildError
+from .rebuild import Rebuild
+from .view import View
+
+
+def rebuild_main(service: str, views: Sequence[View], arguments: Sequence[str] | None = None) -> None:
+    """Never returns: exits with the status."""
+    parser = argparse.ArgumentParser(prog=f"python -m barecount_{service}.rebuild", description=f"Rebuilds the read model of {service}.")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--rollback", action="store_true", help="put the model from before the last swap back")
+    way.add_argument("--prepare", action="store_true", help="build the model of views that no service runs yet")
+    way.add_argument("--accept-differences", action="store_true", help="swap although the rows differ: the live ones are wrong")
+    given = parser.parse_args(arguments)
+    # standard output is for the reports
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    try:
+        settings = Settings.load(service=service)
+        rebuild = Rebuild(KafkaSettings(**settings.kafka()), settings.need("database_url"), service, views, _say)  # type: ignore[arg-type]
+    except SettingsError as error:
+        _say({"service": service, "step": "failed", "error": type(error).__name__, "detail": str(error)})
+        raise SystemExit(2) from error
+    try:
+        asyncio.run(_run(rebuild, given))
+    except Exception as error:
+        if not isinstance(error, RebuildError):
+            traceback.print_exc()
+        _say({"service": service, "step": "failed", "error": type(error).__name__, "detail": str(error) or repr(error)})
+        raise SystemExit(1) from error
+    raise SystemExit(0)
+
+
+async def _run(rebuild: Rebuild, given: argparse.Namespace) -> None:
+    if given.rollback:
+        await rebuild.roll_back()
+    elif given.prepare:
+        await rebuild.prepare()
+    else:
+        await rebuild.run(accept_differences=given.accept_differences)
+
+
+def _say(said: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
