@@ -122,6 +122,30 @@ def clean(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] =
 
 @app.command()
 @explained
+def rebuild(
+    service: Annotated[str | None, typer.Argument(help="The service whose read model is built anew")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every service with a read model, one after the other")] = False,
+    rollback: Annotated[bool, typer.Option(help="Put the model from before the last swap back; again undoes it")] = False,
+    prepare: Annotated[bool, typer.Option(help="Build the model of new views before the service runs them")] = False,
+    accept_differences: Annotated[bool, typer.Option(help="Swap although rows differ: the live ones are known to be wrong")] = False,
+    output_: Output = "table",
+) -> None:
+    """Build a service's read model anew from the log while everything runs, compare it row by row, and swap it in."""
+    from .rebuild import rebuild as run
+
+    if (service is None) == (not every):
+        raise StackError("name one service, or say --all")
+    chosen = {"--rollback": rollback, "--prepare": prepare, "--accept-differences": accept_differences}
+    options = [name for name, said in chosen.items() if said]
+    if len(options) > 1:
+        raise StackError(f"{' and '.join(options)} exclude each other")
+    ended = run(StackSettings.of(), [] if service is None else [service], options, quiet=output_ == "json")
+    if output_ == "json":
+        output.as_json(ended)
+
+
+@app.command()
+@explained
 def deliver(
     day: Annotated[str, typer.Argument(help="A day of 2025, as 2025-10-05")],
     damaged: Annotated[bool, typer.Option(help="Truncated and with malformed rows, as the story's first delivery")] = False,
