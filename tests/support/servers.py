@@ -1,7 +1,7 @@
 """Real servers for tests, started once a session and only when a test asks for one.
 
-The embedded ones in a temp folder on free ports. BARECOUNT_TEST_SERVERS=containers is the seam for testcontainers: a class
-with the same face as `Kafka` or `Postgres`, chosen in `kafka_server` and `postgres_server`.
+The embedded ones in a temp folder on free ports; with BARECOUNT_TEST_SERVERS=containers those of deploy/images, through
+testcontainers (tests/support/containers.py). Both have one face, and both take kill, stop and start.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from barecount_local.kafka import KafkaServer
 from barecount_local.passwords import Passwords
@@ -23,13 +23,16 @@ from barecount_local.postgres import PostgresServer
 from barecount_local.provision import furnish_kafka, furnish_postgres
 from barecount_local.waiting import until
 
+if TYPE_CHECKING:
+    from .containers import KafkaContainer, PostgresContainer
+
 SECONDS = 30
 
 
 class Kafka:
     """A running broker. Its ACLs are on from the start: `admin` may do everything, a service what topics.yaml says (see `furnish`)."""
 
-    def __init__(self, server: KafkaServer, passwords: Passwords) -> None:
+    def __init__(self, server: KafkaServer | KafkaContainer, passwords: Passwords) -> None:
         self._server, self._passwords = server, passwords
         self._furnished = False
         self.bootstrap = server.bootstrap
@@ -117,7 +120,7 @@ class Kafka:
 class Postgres:
     """A running PostgreSQL. `dsn()` is the superuser's; a role `<service>` owns database `<service>` after `furnish`."""
 
-    def __init__(self, server: PostgresServer, passwords: Passwords) -> None:
+    def __init__(self, server: PostgresServer | PostgresContainer, passwords: Passwords) -> None:
         self._server, self._passwords = server, passwords
         self._furnished = False
 
@@ -169,9 +172,18 @@ def folder_for_servers() -> Iterator[Path]:
 @contextmanager
 def kafka_server() -> Iterator[Kafka]:
     """A broker of its own, ended with the block. Tests share one by the fixture `kafka`."""
-    _only_embedded()
     with folder_for_servers() as folder:
         passwords = Passwords.of(folder)
+        if in_containers():
+            from .containers import KafkaContainer
+
+            contained = KafkaContainer(passwords.kafka)
+            try:
+                contained.start()
+                yield Kafka(contained, passwords)
+            finally:
+                contained.remove()
+            return
         port, controller_port = free_ports(2)
         server = KafkaServer(
             folder / "kafka",
@@ -192,9 +204,18 @@ def kafka_server() -> Iterator[Kafka]:
 @contextmanager
 def postgres_server() -> Iterator[Postgres]:
     """A PostgreSQL of its own, ended with the block. Tests share one by the fixture `postgres`."""
-    _only_embedded()
     with folder_for_servers() as folder:
         passwords = Passwords.of(folder)
+        if in_containers():
+            from .containers import PostgresContainer
+
+            contained = PostgresContainer(passwords.postgres["postgres"])
+            try:
+                contained.start()
+                yield Postgres(contained, passwords)
+            finally:
+                contained.remove()
+            return
         (port,) = free_ports(1)
         server = PostgresServer(
             folder / "postgres", port=port, password=passwords.postgres["postgres"], log=folder / "postgres.log", ends_with_parent=True
@@ -206,7 +227,9 @@ def postgres_server() -> Iterator[Postgres]:
             server.stop()
 
 
-def _only_embedded() -> None:
+def in_containers() -> bool:
+    """What BARECOUNT_TEST_SERVERS chose: `embedded` when it is not set. Raises ValueError for any other word."""
     chosen = os.environ.get("BARECOUNT_TEST_SERVERS", "embedded")
-    if chosen != "embedded":
-        raise ValueError(f"BARECOUNT_TEST_SERVERS={chosen}: tests/support/servers.py offers only `embedded`")
+    if chosen not in ("embedded", "containers"):
+        raise ValueError(f"BARECOUNT_TEST_SERVERS={chosen}: choose `embedded` or `containers`")
+    return chosen == "containers"

@@ -45,7 +45,8 @@ class KafkaServer:
     """Start, stop and kill of one node. The data stays in `folder`; the same folder starts with what it held.
 
     port: the SASL listener on 127.0.0.1, controller_port: the quorum's, passwords: principal → password of every SCRAM user,
-    training: where to write an ahead-of-time cache when it stops.
+    training: where to write an ahead-of-time cache when it stops, bind and advertised: another address for the listener and
+    another host:port that clients are told (in a container).
     """
 
     def __init__(
@@ -58,20 +59,24 @@ class KafkaServer:
         log: Path,
         ends_with_parent: bool = False,
         training: Path | None = None,
+        bind: str = HOST,
+        advertised: str | None = None,
     ) -> None:
+        self._bind, self.bootstrap = bind, advertised or f"{HOST}:{port}"
         self.folder, self.port, self.controller_port, self.log = folder, port, controller_port, log
         self._passwords, self._ends_with_parent, self._training = passwords, ends_with_parent, training
         self.child: Child | None = None
-
-    @property
-    def bootstrap(self) -> str:
-        return f"{HOST}:{self.port}"
 
     def launch(self) -> Child:
         """Starts the process (formats an empty folder first) and does not wait for it.
 
         Raises JarMismatch, DownloadRefused, NotReady.
         """
+        self.child = Child(self.prepare(), log=self.log, ends_with_parent=self._ends_with_parent)
+        return self.child
+
+    def prepare(self) -> list[str | Path]:
+        """Writes the configuration, formats an empty folder, and returns the command that is the broker. Raises as `launch`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         jars = ":".join(map(str, classpath()))
         (self.folder / "log4j2.yaml").write_text(LOG4J)
@@ -80,9 +85,7 @@ class KafkaServer:
         properties.write_text(self._properties())
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(jars, properties)
-        command: list[str | Path] = [*java(), *HEAP, *self._options(), *self._ahead_of_time(), "-cp", jars, "kafka.Kafka", properties]
-        self.child = Child(command, log=self.log, ends_with_parent=self._ends_with_parent)
-        return self.child
+        return [*java(), *HEAP, *self._options(), *self._ahead_of_time(), "-cp", jars, "kafka.Kafka", properties]
 
     def wait_ready(self, seconds: float = 60) -> None:
         """Until the broker answers a request on its listener: it does so only when it is registered and its ACLs are loaded."""
@@ -149,8 +152,8 @@ class KafkaServer:
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@{HOST}:{self.controller_port}",
-            "listeners": f"SASL://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
-            "advertised.listeners": f"SASL://{HOST}:{self.port}",
+            "listeners": f"SASL://{self._bind}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
+            "advertised.listeners": f"SASL://{self.bootstrap}",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "SASL",
             "listener.security.protocol.map": "SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",

@@ -17,6 +17,8 @@ from .waiting import explain, until
 
 SUPER_USER = "postgres"
 
+ANY_ADDRESS = "host all all all scram-sha-256\n"
+
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -37,9 +39,13 @@ SETTINGS = {
 
 
 class PostgresServer:
-    """Start, stop and kill of one server. The data stays in `folder`; the same folder starts with what it held."""
+    """Start, stop and kill of one server. The data stays in `folder`; the same folder starts with what it held.
 
-    def __init__(self, folder: Path, *, port: int, password: str, log: Path, ends_with_parent: bool = False) -> None:
+    bind: the address to listen on; with another than 127.0.0.1 logins from anywhere are taken, by password (in a container).
+    """
+
+    def __init__(self, folder: Path, *, port: int, password: str, log: Path, ends_with_parent: bool = False, bind: str = HOST) -> None:
+        self._bind = bind
         self.folder, self.port, self.log = folder, port, log
         self._password, self._ends_with_parent = password, ends_with_parent
         self.child: Child | None = None
@@ -54,6 +60,18 @@ class PostgresServer:
         Raises FolderUnusable when the user that PostgreSQL runs as cannot reach the folder, NotReady when initdb fails.
         """
         user = _other_user()
+        self.child = Child(
+            self.prepare(user),
+            log=self.log,
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            cwd=self.folder,
+            ends_with_parent=self._ends_with_parent,
+        )
+        return self.child
+
+    def prepare(self, user: pwd.struct_passwd | None = None) -> list[str | Path]:
+        """Initialises an empty folder for the user and returns the command that is the server. Raises as `launch`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if user is not None:
             os.chown(self.folder, user.pw_uid, user.pw_gid)
@@ -62,16 +80,12 @@ class PostgresServer:
         data = self.folder / "data"
         if not (data / "PG_VERSION").exists():
             self._initialise(binaries, data, user)
-        settings = [part for name, value in {**SETTINGS, "port": str(self.port)}.items() for part in ("-c", f"{name}={value}")]
-        self.child = Child(
-            [binaries / "postgres", "-D", data, *settings],
-            log=self.log,
-            user=user.pw_uid if user else None,
-            group=user.pw_gid if user else None,
-            cwd=self.folder,
-            ends_with_parent=self._ends_with_parent,
-        )
-        return self.child
+        rules = data / "pg_hba.conf"
+        if self._bind != HOST and ANY_ADDRESS not in rules.read_text():
+            rules.write_text(rules.read_text() + ANY_ADDRESS)
+        chosen = {**SETTINGS, "listen_addresses": self._bind, "port": str(self.port)}
+        settings = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
+        return [binaries / "postgres", "-D", data, *settings]
 
     def answers(self) -> bool:
         """Whether it takes connections (it does not yet while it recovers)."""

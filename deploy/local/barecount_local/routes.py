@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from barecount_chassis.problems import TYPES
 from barecount_contracts.rules import problem_type
+
+from .ports import HOST
 
 MAX_BODY = "2MB"
 WRITES = ("POST", "PUT", "DELETE")
@@ -28,6 +30,9 @@ class Route:
 ROUTES = (
     Route("command", ("/pipelines", "/runs", "/governance", "/dlq"), WRITES),
     Route("command", ("/pipelines", "/governance", "/commands", "/contracts")),
+    # a star stands for one segment: deliveries are /<event> or, of a redelivery, /<event>/<command>
+    Route("webhooks", ("/webhooks/*/deliveries", "/webhooks/*/deliveries/*", "/webhooks/*/secret", "/webhooks/*/health"), READS),
+    Route("command", ("/webhooks", "/publishers")),
     # the registry's own paths, as Confluent's clients ask for them
     Route("command", ("/subjects", "/schemas", "/config", "/compatibility", "/mode")),
     Route("execution", ("/runs", "/slos", "/dlq", "/workers"), READS),
@@ -37,8 +42,13 @@ ROUTES = (
 DOCUMENTS = ("/openapi.json", "/asyncapi.json")
 
 
-def caddyfile(port: int, upstreams: Mapping[str, int], documents: Path) -> str:
-    """The edge's configuration. upstreams: service → its port on 127.0.0.1, documents: the folder of DOCUMENTS."""
+def caddyfile(
+    port: int, upstreams: Mapping[str, int | str], documents: Path, *, bind: str = HOST, hosts: Sequence[str] = (HOST, "localhost")
+) -> str:
+    """The edge's configuration. upstreams: service → its port on 127.0.0.1, or host:port; documents: the folder of DOCUMENTS.
+
+    hosts: the names it answers to, which keeps pages of other sites from reaching it by a name of theirs (DNS rebinding).
+    """
     blocks = ['@health path /health\nhandle @health {\n\trespond "ok" 200\n}']
     blocks += [_static(number, path, documents) for number, path in enumerate(DOCUMENTS)]
     blocks += [_proxy(number, route, upstreams[route.service]) for number, route in enumerate(ROUTES)]
@@ -50,8 +60,8 @@ def caddyfile(port: int, upstreams: Mapping[str, int], documents: Path) -> str:
     inside = "\n".join(blocks)
     return (
         "{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n\tlog {\n\t\tlevel WARN\n\t}\n}\n"
-        f"http://127.0.0.1:{port}, http://localhost:{port} {{\n"
-        "\tbind 127.0.0.1\n"
+        f"{', '.join(f'http://{host}:{port}' for host in hosts)} {{\n"
+        f"\tbind {bind}\n"
         f"\trequest_body {{\n\t\tmax_size {MAX_BODY}\n\t}}\n"
         f"\troute {{\n{_indent(inside, 2)}\n\t}}\n"
         "\thandle_errors 413 {\n" + _indent(large, 2) + "\n\t}\n"
@@ -62,13 +72,14 @@ def caddyfile(port: int, upstreams: Mapping[str, int], documents: Path) -> str:
     )
 
 
-def _proxy(number: int, route: Route, port: int) -> str:
+def _proxy(number: int, route: Route, upstream: int | str) -> str:
+    place = upstream if isinstance(upstream, str) else f"{HOST}:{upstream}"
     paths = " ".join(f"{path} {path}/*" for path in route.paths)
     methods = f"\n\tmethod {' '.join(route.methods)}" if route.methods else ""
     # flush at once: answers may be streams
     return (
         f"@route{number} {{\n\tpath {paths}{methods}\n}}\n"
-        f"handle @route{number} {{\n\treverse_proxy 127.0.0.1:{port} {{\n\t\tflush_interval -1\n\t}}\n}}"
+        f"handle @route{number} {{\n\treverse_proxy {place} {{\n\t\tflush_interval -1\n\t}}\n}}"
     )
 
 

@@ -40,9 +40,9 @@ def serve(build: Callable[[Settings], FastAPI], settings: Settings | None = None
         log_config=None,
         access_log=False,
         server_header=False,
-        # the edge is on this machine or in this pod: it alone may say whose call it forwards
+        # the edge alone may say whose call it forwards; it is on this machine unless the settings say otherwise
         proxy_headers=True,
-        forwarded_allow_ips="127.0.0.1,::1",
+        forwarded_allow_ips=[address.strip() for address in settings.edge_addresses.split(",")],
         timeout_graceful_shutdown=max(1, int(settings.stop_seconds / 2)),
     )
     server = _Server(config, settings.stop_seconds)

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     kafka_password: SecretStr | None = None
     database_url: SecretStr | None = None
     keys_dir: Path | None = Field(default=None, description="<name>.pem and <name>.public.pem; <data_dir>/keys when not set")
+    edge_addresses: str = Field(
+        default="127.0.0.1,::1", description="Who may say whose call it forwards: addresses or networks, comma-separated"
+    )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     otlp_endpoint: str | None = Field(default=None, description="Where traces go (OTLP over HTTP); without it they only mark the logs")
     issuer: str = Field(default="barecount-local", description="The `iss` that tokens must carry")
@@ -42,6 +45,9 @@ class Settings(BaseSettings):
     tenant_claim: str = "tenant"
     roles_claim: str = "roles"
     worker_id: str | None = None
+    webhook_private_targets: str = Field(
+        default="", description="Where webhooks may go beside public addresses: host:port or network[:port], separated by commas"
+    )
     lake_dir: Path | None = None
     stop_seconds: float = Field(default=15.0, gt=0, description="How long a clean stop may take before the process ends anyway")
 
