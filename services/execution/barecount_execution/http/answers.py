@@ -36,6 +36,7 @@ class RunItem(BaseModel):
     started_at: datetime | None
     ended_at: datetime | None
     error: RunError | None
+    totals: RunTotals | None = Field(description="After the end")
 
 
 class AttemptError(BaseModel):
@@ -81,6 +82,17 @@ class Waiting(BaseModel):
     workers: list[str] | None = None
 
 
+class Drift(BaseModel):
+    """Data is not what it used to be, or what its contract says. It stops nothing."""
+
+    kind: Literal["schema", "volume"]
+    dataset: str = Field(description="The source")
+    data_partition: str
+    expected: str = Field(description="The contract whose columns it should have, or the usual number of records")
+    actual: str = Field(description="What came")
+    detected_at: datetime
+
+
 class RunShown(RunItem):
     plan: PlanSummary | None
     plan_digest: str | None
@@ -90,8 +102,8 @@ class RunShown(RunItem):
     correlation: str = Field(description="The id of the command with which the run began")
     cancel_reason: str | None
     stages: list[Stage]
-    totals: RunTotals | None = Field(description="After the end")
     waiting_for: Waiting | None
+    drift: list[Drift]
 
 
 class StageFigures(StageMetrics):

@@ -23,7 +23,7 @@ Reader = Annotated[Caller, require("runs:read")]
 
 _LISTED = (
     "run_id, status, pipeline, environment, mode, plan->'data_partitions' AS data_partitions, rerun_of, root_run, created_at, "
-    "queued_at, started_at, ended_at, error_stage, error_type, error_message"
+    "queued_at, started_at, ended_at, totals, error_stage, error_type, error_message"
 )
 
 
@@ -61,6 +61,7 @@ async def show_run(run_id: str, caller: Reader, reads: Reads) -> dict[str, Any]:
         row = await _run(conn, caller, run_id)
         attempts = await _attempts(conn, caller, run_id)
         waits = await waiting_for(conn, caller.tenant, row, attempts)
+        drift = await conn.fetch('SELECT * FROM drift WHERE tenant = $1 AND run_id = $2 ORDER BY at, "offset"', caller.tenant, run_id)
     return {
         **_listed(row),
         "plan": parsed(row["plan"]),
@@ -71,8 +72,8 @@ async def show_run(run_id: str, caller: Reader, reads: Reads) -> dict[str, Any]:
         "correlation": str(row["correlation"]),
         "cancel_reason": row["cancel_reason"],
         "stages": stages(row, attempts),
-        "totals": parsed(row["totals"]),
         "waiting_for": waits,
+        "drift": [_drift(one) for one in drift],
     }
 
 
@@ -151,8 +152,14 @@ def _listed(row: asyncpg.Record) -> dict[str, Any]:
         "queued_at": stamp(row["queued_at"]),
         "started_at": stamp(row["started_at"]),
         "ended_at": stamp(row["ended_at"]),
+        "totals": parsed(row["totals"]),
         "error": error,
     }
+
+
+def _drift(row: asyncpg.Record) -> dict[str, Any]:
+    names = ("kind", "dataset", "data_partition", "expected", "actual")
+    return {**{name: row[name] for name in names}, "detected_at": stamp(row["at"])}
 
 
 def _publication(row: asyncpg.Record) -> dict[str, Any]:
