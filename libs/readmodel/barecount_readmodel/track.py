@@ -53,7 +53,7 @@ class Track:
             started = time.perf_counter()
             records = [record for record in batch.records if record.offset >= self.next]
             try:
-                reached = await self._apply(records, batch.next)
+                reached = await self.apply(records, batch.next)
             except ProjectionTaken:
                 await self._look_again(batch)
                 continue
@@ -79,8 +79,11 @@ class Track:
             metrics.APPLY_SECONDS.labels(**self._labels).observe(time.perf_counter() - started)
             self._advance(reached)
 
-    async def _apply(self, records: Sequence[Recorded], next_: int) -> dict[tuple[str, int], int]:
-        """One transaction. The position first: a zombie blocks on that row, then finds it moved and changes nothing."""
+    async def apply(self, records: Sequence[Recorded], next_: int) -> dict[tuple[str, int], int]:
+        """One transaction; what it reached, by (topic, partition). The caller moves `next`.
+
+        The position first: a zombie blocks on that row, then finds it moved and changes nothing. Raises: ProjectionTaken then.
+        """
         readable, poison = _sorted_out(records)
         inbox = _inbox_next(readable)
         assert self._database.schema is not None
@@ -162,7 +165,8 @@ def _sorted_out(records: Sequence[Recorded]) -> tuple[list[Recorded], list[tuple
 def _inbox_next(records: Sequence[Recorded]) -> tuple[str, int, int] | None:
     """The inbox position whose outcomes are all in this batch or before: an owner answers its inbox in order."""
     for record in reversed(records):
-        cause = record.envelope.cause
+        # CloudEvents answer no inbox
+        cause = None if record.is_cloud_event else record.envelope.cause
         if cause is not None:
             return cause.topic, cause.partition, cause.offset + 1
     return None
