@@ -9,6 +9,8 @@ const POLL_MS = 3000;
 // heartbeats come every 15 s: a stream that is silent for longer is dead, whatever TCP believes
 const SILENCE_MS = 45_000;
 const CATCHING_UP_MS = 3000;
+// a browser has six connections to an HTTP/1.1 origin: tabs that nobody sees give theirs back, and resume when they are seen
+const UNSEEN_MS = 60_000;
 
 /**
  * States: connecting, catching-up, live, cut (comes back by itself), polling, off.
@@ -21,6 +23,7 @@ class Live {
   #stop = null;
   #last = null;
   #opened = null;
+  #why = "";
   state = "off";
   detail = "";
 
@@ -62,11 +65,12 @@ class Live {
   async #follow(signal) {
     if (!may("stream:read")) return this.#poll(signal, "your role may not follow the stream");
     for (let failures = 0; !signal.aborted; ) {
+      await seen(signal);
       if (this.state !== "polling") this.#become(failures || this.#last ? "cut" : "connecting");
       const verdict = await this.#once(signal).catch((error) => (signal.aborted ? "over" : `cut: ${error.message}`));
       if (signal.aborted || verdict === "over") return;
       if (verdict === "absent") {
-        await this.#poll(signal, "this installation answers no /stream", 4);
+        await this.#poll(signal, this.#why, 4);
         continue;
       }
       failures = verdict === "ended" ? 0 : failures + 1;
@@ -75,12 +79,21 @@ class Live {
     }
   }
 
+  async #absent(answer) {
+    const said = await answer.json().catch(() => ({}));
+    this.#why = said.detail ?? `/stream answered ${answer.status}`;
+    return "absent";
+  }
+
   /** One connection, to its end. "ended": it was open; "absent": there is none; "lost": the position is not known any more; "over". */
   async #once(signal) {
     const connection = new AbortController();
     const leave = () => connection.abort();
     signal.addEventListener("abort", leave);
     let silence = setTimeout(leave, SILENCE_MS);
+    let unseen = 0;
+    const turned = () => { clearTimeout(unseen); if (document.hidden) unseen = setTimeout(leave, UNSEEN_MS); };
+    document.addEventListener("visibilitychange", turned);
     try {
       const more = this.#last ? { "Last-Event-ID": this.#last } : {};
       const answer = await fetch("/stream", { headers: headers({ ...more, Accept: "text/event-stream" }), signal: connection.signal, cache: "no-store" });
@@ -88,7 +101,7 @@ class Live {
         unauthenticated();
         return "over";
       }
-      if ([404, 405, 501, 503].includes(answer.status)) return "absent";
+      if ([404, 405, 429, 501, 503].includes(answer.status)) return this.#absent(answer);
       if (answer.status === 400) return "lost";
       if (!answer.ok) throw new Error(`/stream answered ${answer.status}`);
       const resumed = this.#last !== null;
@@ -112,6 +125,8 @@ class Live {
       }
     } finally {
       clearTimeout(silence);
+      clearTimeout(unseen);
+      document.removeEventListener("visibilitychange", turned);
       signal.removeEventListener("abort", leave);
     }
   }
@@ -138,6 +153,14 @@ class Live {
       if (!signal.aborted && !document.hidden) this.#tell("look", "poll");
     }
   }
+}
+
+function seen(signal) {
+  if (!document.hidden) return null;
+  return new Promise((resolve) => {
+    document.addEventListener("visibilitychange", resolve, { once: true, signal });
+    signal.addEventListener("abort", resolve, { once: true });
+  });
 }
 
 function pause(ms, signal) {

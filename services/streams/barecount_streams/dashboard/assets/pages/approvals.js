@@ -41,7 +41,7 @@ function card(request, me, read) {
       plan ? fact("Manifest", `v${plan.manifest_version}`, el("span.faint", request.manifest_version === "as_run" ? " as it ran" : ` ${request.manifest_version}`)) : null,
       plan ? fact("Contract", `${plan.contract.name} ${plan.contract.version}`) : null,
       fact("Asked by", copyable(request.requested_by, { label: "principal" }), own ? el("b.own", "you") : null),
-      fact("Plan", copyable(request.plan_digest, { size: 19, label: "plan digest" }))),
+      fact("Plan", copyable(request.plan_digest, { size: 15, label: "plan digest" }))),
     own ? el("p.note", "This is your own request: another person must decide it.") : null,
     may("decisions:write")
       ? el("footer",
@@ -73,7 +73,7 @@ function decide(request, decision, read) {
 
 function history(requests, me) {
   return section("Decided", { count: requests.length }, requests.length
-    ? el("div.scroll", el("table.dense.decided",
+    ? el("div.scroll", el("table.list.decided",
       el("thead", el("tr", el("th", "State"), el("th", "Run"), el("th", "Partition"), el("th", "Why"), el("th", "Asked by"), el("th", "Decided by"), el("th", "When"))),
       el("tbody", requests.slice(0, 200).map((one) => row(one, me)))))
     : empty("Nothing was decided yet"));
@@ -83,12 +83,12 @@ function row(one, me) {
   const link = (run) => el("a.id", { href: `#/runs/${encodeURIComponent(run)}` }, run);
   const person = (name) => (name ? el("code", name, name === me ? el("b.own", "you") : null) : "–");
   return el("tr", { "data-request": one.request_id },
-    el("td", badge(one.state)),
-    el("td", one.new_run_id ? [link(one.new_run_id), el("small", "replay of ", link(one.run_id))] : link(one.run_id)),
-    el("td.tabular", one.data_partition),
-    el("td.because", one.code ? [el("code", one.code), " "] : null, one.detail ?? one.reason ?? "–",
+    el("td.state", badge(one.state)),
+    el("td.what", one.new_run_id ? [link(one.new_run_id), el("small", "replay of ", link(one.run_id))] : link(one.run_id)),
+    el("td.tabular", { "data-label": "Partition" }, one.data_partition),
+    el("td.because", { "data-label": "Why" }, one.code ? [el("code", one.code), " "] : null, one.detail ?? one.reason ?? "–",
       one.extra?.difference ? el("details", el("summary", "What has changed"), differences(one.extra.difference)) : null),
-    el("td", person(one.requested_by)),
-    el("td", one.decided_by === "service:command" ? el("span", "policy", one.rule ? el("small", one.rule) : null) : person(one.decided_by)),
-    el("td", when(one.decided_at ?? one.requested_at)));
+    el("td", { "data-label": "Asked by" }, person(one.requested_by)),
+    el("td", { "data-label": "Decided by" }, one.decided_by === "service:command" ? el("span", "policy", one.rule ? el("small", one.rule) : null) : person(one.decided_by)),
+    el("td", { "data-label": "When" }, when(one.decided_at ?? one.requested_at)));
 }
