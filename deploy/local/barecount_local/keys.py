@@ -1,7 +1,8 @@
 """The keys of one stack, made once: services sign with them, the local issuer makes tokens with them.
 
 <name>.private.pem (0600) and <name>.public.pem, Ed25519, for every service, `issuer` (JWT) and `ledger` (checkpoints);
-token.secret: 32 random bytes from which consistency tokens are derived.
+token.secret: 32 random bytes from which consistency tokens are derived. webhooks.master (0600): 32 random bytes from which the webhooks
+service alone derives every endpoint's secret.
 """
 
 from __future__ import annotations
@@ -32,5 +33,6 @@ def make_keys(folder: Path) -> None:
         short = folder / f"{name}.pem"
         if not short.is_symlink():
             short.symlink_to(f"{name}.private.pem")
-    if not (folder / "token.secret").exists():
-        write_private(folder / "token.secret", secrets.token_bytes(32))
+    for name in ("token.secret", "webhooks.master"):
+        if not (folder / name).exists():
+            write_private(folder / name, secrets.token_bytes(32))

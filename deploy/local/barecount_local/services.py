@@ -36,6 +36,8 @@ SERVICES = (
     ServiceProcess("execution", "execution"),
     ServiceProcess("lineage", "lineage"),
     ServiceProcess("evidence", "evidence"),
+    ServiceProcess("webhooks", "webhooks"),
+    ServiceProcess("streams", "streams"),
     ServiceProcess("worker-1", "worker"),
     ServiceProcess("worker-2", "worker"),
 )
@@ -88,6 +90,7 @@ def environment(service: ServiceProcess, settings: StackSettings, ports: dict[st
         "BARECOUNT_KEYS_DIR": str(settings.data_dir / "keys"),
         "BARECOUNT_LAKE_DIR": str(settings.data_dir / "lake"),
         "BARECOUNT_KAFKA_BOOTSTRAP": settings.kafka or f"{HOST}:{ports['kafka']}",
+        "BARECOUNT_WEBHOOK_PRIVATE_TARGETS": settings.webhook_private_targets,
     }
     if settings.kafka is None:
         told |= {"BARECOUNT_KAFKA_USERNAME": service.principal, "BARECOUNT_KAFKA_PASSWORD": passwords.kafka[service.principal]}

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from .errors import StackError
 
 DEFAULT_HTTP_PORT = 8400
+# `barecount webhooks listen` listens so many ports above the edge
+LISTEN_ABOVE = 10
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,12 @@ class StackSettings:
     kafka_username: str | None = None
     kafka_password: str | None = None
     database: str | None = None
+    webhook_private_targets: str = ""
 
     @classmethod
     def of(cls, environment: Mapping[str, str] = os.environ) -> StackSettings:
-        """BARECOUNT_DATA_DIR, BARECOUNT_HTTP_PORT, KAFKA_BOOTSTRAP_SERVERS (KAFKA_USERNAME, KAFKA_PASSWORD), DATABASE_URL.
+        """BARECOUNT_DATA_DIR, BARECOUNT_HTTP_PORT, KAFKA_BOOTSTRAP_SERVERS (KAFKA_USERNAME, KAFKA_PASSWORD), DATABASE_URL,
+        BARECOUNT_WEBHOOK_PRIVATE_TARGETS (without it only where `barecount webhooks listen` listens).
 
         Raises StackError that names the variable which is not valid.
         """
@@ -45,6 +49,8 @@ class StackSettings:
             kafka_username=environment.get("KAFKA_USERNAME") or None,
             kafka_password=environment.get("KAFKA_PASSWORD") or None,
             database=database,
+            # nothing else on this machine may be reached through a tenant's webhook
+            webhook_private_targets=environment.get("BARECOUNT_WEBHOOK_PRIVATE_TARGETS", f"127.0.0.1:{int(port) + LISTEN_ABOVE}"),
         )
 
     @property

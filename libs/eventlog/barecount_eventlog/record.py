@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from barecount_contracts import Envelope, Message, Position, parse
+from barecount_contracts import CloudEvent, Envelope, Message, Position, catalogue, parse
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -30,6 +30,7 @@ class Recorded:
     raw_key: bytes | None = None
     broker_time: bool = True
     _envelope: Envelope | None = field(default=None, init=False, repr=False, compare=False)
+    _cloud_event: CloudEvent | None = field(default=None, init=False, repr=False, compare=False)
     _payload: Message | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -45,10 +46,24 @@ class Recorded:
         return self._envelope
 
     @property
+    def is_cloud_event(self) -> bool:
+        """Whether the topic's records are CloudEvents instead of envelopes. The catalogue says so, never the record itself."""
+        topic = catalogue().topics.get(self.topic)
+        return topic is not None and topic.form == "cloudevent"
+
+    @property
+    def cloud_event(self) -> CloudEvent:
+        """The record as a CloudEvent; read once. Raises: EnvelopeError `malformed-record`."""
+        if self._cloud_event is None:
+            object.__setattr__(self, "_cloud_event", CloudEvent.of_record(self.headers, self.value))
+        assert self._cloud_event is not None
+        return self._cloud_event
+
+    @property
     def payload(self) -> Message:
         """The typed payload; read once. Raises: EnvelopeError `malformed-record`, `unknown-type` or `invalid-payload`."""
         if self._payload is None:
-            object.__setattr__(self, "_payload", self.envelope.payload())
+            object.__setattr__(self, "_payload", self.cloud_event.change() if self.is_cloud_event else self.envelope.payload())
         assert self._payload is not None
         return self._payload
 

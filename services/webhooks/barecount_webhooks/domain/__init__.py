@@ -1,0 +1,1 @@
+"""Pure: when to try again, how fast an endpoint is called, what is signed."""
