@@ -22,7 +22,7 @@ from barecount_contracts.schema import asyncapi, schema_text
 Document = dict[str, Any]
 
 # as the edge's table of routes sends the calls
-SERVICES: Final = ("command", "execution", "lineage", "evidence")
+SERVICES: Final = ("command", "execution", "lineage", "evidence", "webhooks", "streams")
 NAMES: Final = ("openapi.json", "asyncapi.json")
 PROBLEM_TYPE: Final = "application/problem+json"
 REGISTRY_TYPE: Final = "application/vnd.schemaregistry.v1+json"
@@ -44,9 +44,12 @@ TAGS: Final = {
     "slos": "Objectives and how they are kept",
     "workers": "Who works",
     "governance": "What waits for a person, and decisions",
+    "publishers": "Systems that sign commands and publish them to the topic",
     "commands": "What became of a command",
     "lineage": "Where data came from",
+    "webhooks": "Events delivered to your address, signed (Standard Webhooks), retried, recorded",
     "evidence": "What happened, proven; the ledger is served as C2SP tlog-tiles too",
+    "stream": "What happens, as it happens: state changes as CloudEvents",
 }
 
 ALWAYS: Final = ("unauthenticated", "forbidden", "invalid-request", "internal-error", "evidence-unavailable", "service-unavailable")

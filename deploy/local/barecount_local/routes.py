@@ -38,6 +38,9 @@ ROUTES = (
     Route("execution", ("/runs", "/slos", "/dlq", "/workers"), READS),
     Route("lineage", ("/lineage",)),
     Route("evidence", ("/evidence", "/tile", "/checkpoint")),
+    Route("streams", ("/stream", "/ws"), READS),
+    # the dashboard
+    Route("streams", ("/", "/ui"), READS),
 )
 DOCUMENTS = ("/openapi.json", "/asyncapi.json")
 
@@ -74,7 +77,8 @@ def caddyfile(
 
 def _proxy(number: int, route: Route, upstream: int | str) -> str:
     place = upstream if isinstance(upstream, str) else f"{HOST}:{upstream}"
-    paths = " ".join(f"{path} {path}/*" for path in route.paths)
+    # the root has no paths below it that are its own
+    paths = " ".join(path if path == "/" else f"{path} {path}/*" for path in route.paths)
     methods = f"\n\tmethod {' '.join(route.methods)}" if route.methods else ""
     # flush at once: answers may be streams
     return (

@@ -11,7 +11,7 @@ from .calls import streams
 from .health import Health
 from .identity import Caller, Identity, JwksKeys, PemKey, issue_token, pseudonym
 from .keyring import Keyring, Refusal, create_keypair, service_principal
-from .permission import Permission, require, route_permissions, routes_without_permission
+from .permission import Permission, require, require_socket, route_permissions, routes_without_permission
 from .preferences import ConsistencyToken, IdempotencyKey, PreferWait, prefer_wait
 from .problems import Problem
 from .reader import PermanentError, Policy
@@ -20,6 +20,7 @@ from .scope import Call, current_call
 from .serve import serve
 from .settings import Settings, SettingsError
 from .tail import ReaderError, Tail, require_topics, tail_partition
+from .targets import PrivateTargets, Target, TargetError
 
 __all__ = [
     "Appends",
@@ -37,6 +38,7 @@ __all__ = [
     "Permission",
     "Policy",
     "PreferWait",
+    "PrivateTargets",
     "Problem",
     "ReaderError",
     "Record",
@@ -45,6 +47,8 @@ __all__ = [
     "SettingsError",
     "Submitted",
     "Tail",
+    "Target",
+    "TargetError",
     "create_app",
     "create_keypair",
     "current_call",
@@ -53,6 +57,7 @@ __all__ = [
     "prefer_wait",
     "pseudonym",
     "require",
+    "require_socket",
     "require_topics",
     "route_permissions",
     "routes_without_permission",

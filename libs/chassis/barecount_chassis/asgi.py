@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -44,13 +45,15 @@ def create_app(
     description: str = "",
     unaskable: Sequence[type[Exception]] = (),
     unreachable: Sequence[type[Exception]] = (),
+    pages: Sequence[str] = (),
 ) -> FastAPI:
     """The app of one service: its routers, with identity, permission, problem documents, api.calls records, health and metrics.
 
     `lifespan(app)` runs the service's own parts: it is entered after the appender has started and left before it stops, and adds
     what readiness depends on to `app.state.health`. `unaskable` are the database's errors about values that it cannot hold (a number
     out of range, U+0000 in a text): such a request is answered `invalid-request`. `unreachable` are its errors when it is away: answered
-    `service-unavailable`. Nothing here touches the network, so /openapi.json can be made offline.
+    `service-unavailable`. `pages` are paths that hold no data and are read without a token and without a record (calls.is_page). A route
+    that streams ends when `app.state.stopping` is set. Nothing here touches the network, so /openapi.json can be made offline.
 
     Raises: ValueError when a route asks for no permission.
     """
@@ -85,6 +88,7 @@ def create_app(
         responses=_problem_responses(),
     )
     app.state.settings, app.state.health = settings, health
+    app.state.pages, app.state.stopping = tuple(pages), asyncio.Event()
     problems.install(app, unaskable, unreachable)
     for router in routers:
         app.include_router(router)
@@ -92,7 +96,7 @@ def create_app(
     open_routes = routes_without_permission(app)
     if open_routes:
         raise ValueError(f"{name}: no permission on {', '.join(open_routes)}; add Depends with require(<action>)")
-    app.add_middleware(RecordedCalls, service=name, identity=identity, appender=appender, floods=floods)
+    app.add_middleware(RecordedCalls, service=name, identity=identity, appender=appender, floods=floods, pages=pages)
     return app
 
 

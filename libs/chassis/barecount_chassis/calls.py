@@ -2,14 +2,15 @@
 
 A pure ASGI middleware. It authenticates (no route is reached without a caller), holds the answer back until the broker has
 acknowledged the ApiCalled record, and answers `evidence-unavailable` instead when that takes longer than 500 ms. A route that
-streams marks its call (`streams`): then its opening is recorded before the first byte and its end afterwards.
+streams marks its call (`streams`): then its opening is recorded before the first byte and its end afterwards. So it is with a WebSocket
+(sockets.py). Pages of the app hold no data: they need no token and no record, as /openapi.json.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Final, Literal
@@ -29,12 +30,18 @@ from .floods import Floods
 from .identity import Identity
 from .problems import Problem
 from .scope import ANONYMOUS, Call, begin, call_of
+from .sockets import Handshake, authorization_of
 
 TOPIC: Final = "api.calls"
 DEADLINE_SECONDS: Final = 0.5
 MAX_BODY: Final = 1_048_576
 EXEMPT: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/openapi.json"})
 SECRET_QUERY: Final = frozenset({"token", "access_token", "id_token", "signature", "password", "secret", "key"})
+
+
+def is_page(path: str, pages: Sequence[str]) -> bool:
+    """pages: exact paths; one that ends in a slash stands for everything below it too, except the root."""
+    return path in pages or any(path.startswith(page) for page in pages if page.endswith("/") and page != "/")
 
 
 def streams(request: Request) -> None:
@@ -45,19 +52,26 @@ def streams(request: Request) -> None:
 
 
 class RecordedCalls:
-    """The middleware. `deadline` is in seconds; `floods` counts unauthenticated calls per source."""
+    """The middleware. `deadline` is in seconds; `floods` counts unauthenticated calls per source; `pages`: see is_page."""
 
     def __init__(
-        self, app: ASGIApp, *, service: str, identity: Identity, appender: Appends, floods: Floods, deadline: float = DEADLINE_SECONDS
+        self,
+        app: ASGIApp,
+        *,
+        service: str,
+        identity: Identity,
+        appender: Appends,
+        floods: Floods,
+        deadline: float = DEADLINE_SECONDS,
+        pages: Sequence[str] = (),
     ) -> None:
         self._app, self._service, self._identity, self._appender = app, service, identity, appender
-        self._floods, self._deadline = floods, deadline
+        self._floods, self._deadline, self._pages = floods, deadline, tuple(pages)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            # no route of this release takes one, and nothing is answered unrecorded
-            await send({"type": "websocket.close", "code": 1008, "reason": "not offered"})
-        elif scope["type"] != "http" or scope["path"] in EXEMPT:
+            await self._answer_socket(scope, receive, send)
+        elif scope["type"] != "http" or scope["path"] in EXEMPT or self._shows_page(scope):
             await self._app(scope, receive, send)
         else:
             await self._answer(scope, receive, send)
@@ -77,6 +91,37 @@ class RecordedCalls:
                 await self._release(scope, call, answer)
         finally:
             otel_context.detach(token)
+
+    def _shows_page(self, scope: Scope) -> bool:
+        return scope["method"] in ("GET", "HEAD") and is_page(scope["path"], self._pages)
+
+    async def _answer_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(request_id=uuid4(), received=datetime.now(UTC), started=perf_counter())
+        begin(scope, call)
+        shake = Handshake(call, send, lambda status, phase: self._record(scope, call, status, phase))
+        try:
+            call.caller = await self._identity.verify(authorization_of(scope))
+            await self._app(scope, receive, shake)
+            if not shake.opened and not shake.refused:
+                raise RuntimeError("the route of a WebSocket neither accepted nor refused it")
+        except Exception as raised:
+            if shake.opened:
+                telemetry.logger().exception(telemetry.CALL_FAILED, request_id=str(call.request_id))
+                if not shake.finished:
+                    with contextlib.suppress(Exception):
+                        await send({"type": "websocket.close", "code": 1011})
+            else:
+                await shake.refuse(self._as_problem(raised, call))
+        finally:
+            if shake.opened and await self._record(scope, call, shake.status, "closed") is not None:
+                telemetry.logger().error(telemetry.CALL_CLOSE_UNRECORDED, request_id=str(call.request_id))
+            telemetry.HTTP_CALLS.labels("GET", _route(scope), str(shake.status)).inc()
+        if not shake.opened:
+            counted = call.caller is None and not self._floods.admit(_source(scope))
+            missing = None if counted else await self._record(scope, call, shake.status, "answered")
+            if missing is not None:
+                await shake.refuse(missing)
+            await shake.flush()
 
     async def _run(self, scope: Scope, receive: Receive, answer: _Answer, call: Call) -> None:
         """Runs the route. Whatever it raises becomes a problem document in `answer`."""
@@ -123,7 +168,8 @@ class RecordedCalls:
         payload = ApiCalled(
             request_id=str(call.request_id),
             service=self._service,
-            method=scope["method"],
+            # the handshake of a WebSocket is a GET
+            method=scope.get("method", "GET"),
             route=_route(scope),
             path=scope["path"][:1024],
             status=status,

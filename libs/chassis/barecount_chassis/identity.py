@@ -34,6 +34,8 @@ class Caller:
     tenant: str
     roles: frozenset[str]
     subject: str
+    expires: datetime | None = None
+    """From when on the token is refused; None: never."""
 
     def may(self, action: str) -> bool:
         return any(permissions().allowed(role, action) for role in self.roles)
@@ -112,7 +114,8 @@ class Identity:
             raise unauthenticated(f"the token's `{self._roles_claim}` is not a list of roles", error="invalid_token")
         # an issuer may know roles of other systems; `service` is nobody's to claim by token
         known = frozenset(roles) & (permissions().roles.keys() - {"service"})
-        return Caller(pseudonym(self._issuer, subject), tenant, known, subject)
+        expires = datetime.fromtimestamp(claims["exp"], UTC) + LEEWAY
+        return Caller(pseudonym(self._issuer, subject), tenant, known, subject, expires)
 
     def _explain(self, error: jwt.PyJWTError) -> str:
         match error:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from barecount_contracts.rules import permissions
-from fastapi import Depends, FastAPI, Request, Security
+from fastapi import Depends, FastAPI, Request, Security, WebSocket
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.routing import WebSocketRoute
+from starlette.types import Scope
 
 from .identity import Caller
 from .problems import Problem, unauthenticated
@@ -27,7 +29,11 @@ class Permission:
         self.action = action
 
     async def __call__(self, request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None) -> Caller:
-        call = call_of(request.scope)
+        return self.check(request.scope)
+
+    def check(self, scope: Scope) -> Caller:
+        """Raises: Problem `unauthenticated` or `forbidden`."""
+        call = call_of(scope)
         if call is None or call.caller is None:
             raise unauthenticated("the call carries no verified token")
         call.action = self.action
@@ -35,6 +41,17 @@ class Permission:
             roles = ", ".join(sorted(call.caller.roles)) or "none"
             raise Problem("forbidden", f"this needs the permission {self.action}; your roles are: {roles}")
         return call.caller
+
+
+class SocketPermission:
+    """The dependency behind `require_socket`: asked before the WebSocket is accepted."""
+
+    def __init__(self, action: str) -> None:
+        self._permission = Permission(action)
+        self.action = action
+
+    async def __call__(self, websocket: WebSocket) -> Caller:
+        return self._permission.check(websocket.scope)
 
 
 def require(action: str) -> Any:
@@ -45,11 +62,22 @@ def require(action: str) -> Any:
     return Depends(Permission(action))
 
 
-def routes_without_permission(app: FastAPI) -> list[str]:
-    """`METHOD path` of every route that asks for no permission, health, metrics and openapi aside."""
-    from .calls import EXEMPT
+def require_socket(action: str) -> Any:
+    """The same for the route of a WebSocket."""
+    return Depends(SocketPermission(action))
 
-    return sorted(route for route, action in route_permissions(app).items() if action is None and route.split(" ", 1)[1] not in EXEMPT)
+
+def routes_without_permission(app: FastAPI) -> list[str]:
+    """`METHOD path` of every route that asks for no permission; health, metrics, openapi and the app's pages aside."""
+    from .calls import EXEMPT, is_page
+
+    pages = getattr(app.state, "pages", ())
+    asked = ((route.split(" ", 1), action) for route, action in route_permissions(app).items())
+    return sorted(
+        f"{method} {path}"
+        for (method, path), action in asked
+        if action is None and path not in EXEMPT and not (method == "GET" and is_page(path, pages))
+    )
 
 
 def route_permissions(app: FastAPI) -> dict[str, str | None]:
@@ -58,14 +86,15 @@ def route_permissions(app: FastAPI) -> dict[str, str | None]:
     for route in iter_route_contexts(app.routes):
         dependant = getattr(route, "dependant", None)
         action = _action(dependant) if isinstance(dependant, Dependant) else None
-        for method in sorted((route.methods or {"*"}) - {"HEAD"}):
+        # the route of a WebSocket has no methods; its handshake is a GET
+        for method in sorted((route.methods or ({"GET"} if isinstance(route.original_route, WebSocketRoute) else {"*"})) - {"HEAD"}):
             found[f"{method} {route.path}"] = action
     return found
 
 
 def _action(dependant: Dependant) -> str | None:
     for one in dependant.dependencies:
-        if isinstance(one.call, Permission):
+        if isinstance(one.call, (Permission, SocketPermission)):
             return one.call.action
         nested = _action(one)
         if nested is not None:

@@ -7,8 +7,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from barecount_contracts.rules import problem_type
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -83,7 +83,7 @@ def unauthenticated(detail: str, *, error: str | None = None) -> Problem:
     return Problem("unauthenticated", detail, headers={"WWW-Authenticate": challenge})
 
 
-def invalid_request(error: RequestValidationError) -> Problem:
+def invalid_request(error: RequestValidationError | WebSocketRequestValidationError) -> Problem:
     """A 422 that lists every error with a JSON pointer into the part of the request that it concerns."""
     errors = [
         {"in": str(one["loc"][0]) if one["loc"] else "body", "pointer": _pointer(one["loc"][1:]), "detail": one["msg"], "kind": one["type"]}
@@ -124,11 +124,18 @@ def install(app: FastAPI, unaskable: Sequence[type[Exception]] = (), unreachable
 
     async def on_problem(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Problem)
-        return _answer(request, error)
+        answer = _answer(request, error)
+        if isinstance(request, WebSocket):  # the framework hands it over for sockets, and takes no answer back
+            await request.send_denial_response(answer)
+        return answer
 
     async def on_validation(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         return _answer(request, invalid_request(error))
+
+    async def on_socket_validation(websocket: WebSocket, error: Exception) -> None:
+        assert isinstance(error, WebSocketRequestValidationError)
+        await websocket.send_denial_response(_answer(websocket, invalid_request(error)))
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
@@ -148,10 +155,11 @@ def install(app: FastAPI, unaskable: Sequence[type[Exception]] = (), unreachable
         app.add_exception_handler(kind, on_unreachable)
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(WebSocketRequestValidationError, on_socket_validation)
     app.add_exception_handler(HTTPException, on_http)
 
 
-def _answer(request: Request, problem: Problem) -> JSONResponse:
+def _answer(request: Request | WebSocket, problem: Problem) -> JSONResponse:
     call = request.scope.get("state", {}).get("call")
     if call is None:
         return problem.response()

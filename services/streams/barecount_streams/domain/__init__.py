@@ -1,0 +1,1 @@
+"""Pure: what a log record means to outsiders, and what a stream's position is."""
