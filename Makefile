@@ -1,5 +1,6 @@
 # Everything a person does here, one verb each. `make help` lists them.
 PYTHON ?= python3
+DOCKER ?= docker
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(wildcard contracts/barecount_* libs/*/barecount_* services/*/barecount_* deploy/local/barecount_*)
@@ -7,10 +8,10 @@ PACKAGES := $(wildcard contracts/barecount_* libs/*/barecount_* services/*/barec
 INSTALLED := $(VENV)/installed.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status clean test check contracts chaos bench
+.PHONY: help install up down status clean test check contracts images test-containers chaos bench
 
 help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## create .venv with exactly what requirements.lock pins (skipped when unchanged)
 	@cmp -s requirements.lock $(INSTALLED) || { \
@@ -48,6 +49,14 @@ contracts: install ## write what follows from the code: schemas of new types, op
 	@$(BIN)/python -m barecount_contracts publish
 	@$(BIN)/python -m barecount_local.documents
 	@$(BIN)/python -m barecount_local.pages
+
+images: ## build the container images from deploy/images (DOCKER_HOST names the engine)
+	@for name in kafka postgres barecount edge; do \
+		$(DOCKER) build --quiet --file deploy/images/Dockerfile --target $$name --tag barecount/$$name:latest . || exit 1; \
+	done
+
+test-containers: install images ## integration tests on servers from containers, and the product from deploy/compose.yaml
+	@BARECOUNT_TEST_SERVERS=containers $(BIN)/pytest tests/integration tests/e2e/test_compose.py
 
 chaos: install ## kill every process during the story, at more moments (SEEDS=5)
 	@BARECOUNT_CHAOS_SEEDS=$(or $(SEEDS),5) $(BIN)/pytest tests/chaos

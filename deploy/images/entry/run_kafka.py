@@ -1,4 +1,5 @@
-"""PID 1 of the kafka image: prepares the broker exactly as the embedded stack does, then becomes it. `health` asks whether it answers.
+"""PID 1 of the kafka image: prepares the broker exactly as the embedded stack does, then becomes it. `health` asks whether it answers,
+`train FOLDER` (at the build) starts and stops a broker once and keeps what makes later starts quick.
 
 Environment: BARECOUNT_KAFKA_ADVERTISED (host:port that clients are told, default kafka:9092), BARECOUNT_KAFKA_PORT (default 9092),
 BARECOUNT_KAFKA_PASSWORDS (JSON, principal → password) or the same in $BARECOUNT_SECRETS_DIR/passwords.json under `kafka`.
@@ -7,12 +8,14 @@ BARECOUNT_KAFKA_PASSWORDS (JSON, principal → password) or the same in $BARECOU
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from barecount_local.errors import StackError
-from barecount_local.kafka import KafkaServer, answers
+from barecount_local.kafka import KafkaServer, ahead_of_time_cache, answers
 
 DATA = Path("/data")
+TRAINING_SECONDS = 600
 
 
 def passwords() -> dict[str, str]:
@@ -28,6 +31,8 @@ def main() -> None:
     port = int(os.environ.get("BARECOUNT_KAFKA_PORT", "9092"))
     if sys.argv[1:] == ["health"]:
         sys.exit(0 if answers(port) else 1)
+    if sys.argv[1:2] == ["train"]:
+        return train(Path(sys.argv[2]))
     server = KafkaServer(
         DATA,
         port=port,
@@ -43,6 +48,19 @@ def main() -> None:
     except StackError as error:
         sys.exit(str(error))
     os.execv(command[0], command)
+
+
+def train(folder: Path) -> None:
+    folder.mkdir()
+    with tempfile.TemporaryDirectory() as name:
+        made = folder / ahead_of_time_cache().name
+        server = KafkaServer(
+            Path(name), port=9092, controller_port=9093, passwords={"admin": "training"}, log=Path(name) / "log", training=made
+        )
+        server.start()
+        server.stop(TRAINING_SECONDS)
+    if not made.exists():
+        sys.exit(f"Java wrote no ahead-of-time cache into {folder}")
 
 
 if __name__ == "__main__":
