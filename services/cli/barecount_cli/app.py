@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 
-from . import api, approvals, dashboard, output, verify
+from . import api, approvals, dashboard, output, verify, webhooks
 from .client import Client
 from .errors import RUN_CANCELLED, RUN_FAILED, CliError
 from .settings import CliSettings
@@ -236,6 +236,7 @@ def evidence_proof(index: int, out: Annotated[Path | None, typer.Option(help="Wr
 
 
 app.command()(explained(api.api))
+app.add_typer(webhooks.commands(explained), name="webhooks")
 app.command()(explained(dashboard.dashboard))
 for _verb in (approvals.approvals, approvals.approve, approvals.reject):
     app.command()(explained(_verb))

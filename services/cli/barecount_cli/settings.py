@@ -36,6 +36,11 @@ class CliSettings(BaseSettings):
         port = self.stack().get("http_port", self.http_port)
         return f"http://127.0.0.1:{port}"
 
+    @property
+    def webhook_listen_port(self) -> int:
+        """The one port of this machine that the embedded stack delivers webhooks to: ten above the API's."""
+        return int(self.stack().get("http_port", self.http_port)) + 10
+
     def stack(self) -> dict[str, Any]:
         """What `barecount up` wrote about the running stack; empty when there is none."""
         try:
