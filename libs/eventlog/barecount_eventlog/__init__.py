@@ -4,7 +4,7 @@ Errors (one tree): EventlogError > AppendFailed, TopicMissing, LogTruncated, Wri
 """
 
 from .appender import Appender
-from .decider import Decider, Emit, Gate, Inbound, Refusal, TickOf
+from .decider import Asking, Decider, Emit, Gate, Inbound, Refusal, TickOf
 from .deriver import Deriver, Transform
 from .errors import AppendFailed, CodeFault, EventlogError, LogTruncated, TopicMissing, WriterBroken, WriterFenced
 from .handler import Handler
@@ -17,6 +17,7 @@ from .writer import FencedWriter
 __all__ = [
     "AppendFailed",
     "Appender",
+    "Asking",
     "Batch",
     "CodeFault",
     "Decider",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from barecount_contracts import Envelope, Message, Position
@@ -78,5 +78,19 @@ class Refusal:
     proven: bool = False
 
 
-Gate = Callable[[Envelope, Recorded], Refusal | None]
+@dataclass(frozen=True, slots=True)
+class Asking(Generic[S]):
+    """What a gate may look at besides the command: its record, the partition's domain state and the time that decides.
+
+    now: broker time of the record, never going backwards in a partition. first: where a command of the same id was decided within the
+    idempotency window; None when it is news.
+    """
+
+    record: Recorded
+    state: S
+    now: datetime
+    first: Position | None
+
+
+Gate = Callable[[Envelope, Asking[S]], Refusal | None]
 TickOf = Callable[[int], Envelope]

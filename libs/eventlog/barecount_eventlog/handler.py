@@ -38,7 +38,7 @@ class Handler(Generic[S]):
         inbox: str,
         events: str,
         decider: Decider[S],
-        gate: Gate,
+        gate: Gate[S],
         snapshots: SnapshotStore | None = None,
         partitions: Sequence[int] | None = None,
         max_batch: int = 500,

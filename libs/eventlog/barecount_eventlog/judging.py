@@ -23,8 +23,8 @@ from barecount_contracts import (
     murmur2,
 )
 
-from .books import EPOCH, Books, short_digest
-from .decider import Decider, Emit, Gate, Inbound, Refusal
+from .books import EPOCH, Books, Seen, short_digest
+from .decider import Asking, Decider, Emit, Gate, Inbound, Refusal
 from .errors import CodeFault, EventlogError
 from .record import Headers, OutRecord, Recorded
 
@@ -32,6 +32,9 @@ S = TypeVar("S")
 
 KEY_REUSED: Final = "idempotency-key-reused"
 OVERSIZED: Final = "oversized-record"
+# an event carries its command's key on: a longer one would make an answer that the broker refuses
+LONGEST_KEY: Final = 512
+LONGEST_DETAIL: Final = 2_000
 CONTENT_TYPE: Final = (("content-type", b"application/json"),)
 
 
@@ -63,7 +66,7 @@ class Judge(Generic[S]):
         events: str,
         partitions: int,
         decider: Decider[S],
-        gate: Gate,
+        gate: Gate[S],
         window: timedelta,
         forgets: Collection[str] = (),
         max_record_bytes: int = 1_048_576,
@@ -94,14 +97,16 @@ class Judge(Generic[S]):
                 f"{record.topic} carries the senders' clocks; set message.timestamp.type=LogAppendTime, because broker time decides"
             )
         now = state.books.tell(record.timestamp)
-        found = self._admit(record)
+        found = self._admit(state, record, now)
         if isinstance(found, Refusal):
-            rejected = RecordRejected(code=found.code, detail=found.detail, size=len(record.value), digest=bytes_digest(record.value))
+            # what the sender wrote stands in the detail: none of it may make the answer larger than the log takes
+            detail = found.detail[:LONGEST_DETAIL]
+            rejected = RecordRejected(code=found.code, detail=detail, size=len(record.value), digest=bytes_digest(record.value))
             command = record.envelope if found.proven else None
             return self._answer(state, record, command, None, now, [Emit(rejected)], found.code)
-        command, payload, key = found
+        command, payload, key, seen = found
         digest = command_digest(command)
-        repeated = self._repeated(state.books, record, command, digest, now)
+        repeated = self._repeated(state.books, record, command, digest, seen)
         if repeated is not None:
             return self._answer(state, record, command, digest, now, [Emit(repeated)], getattr(repeated, "code", None))
         inbound = Inbound(command, payload, record.position, key, EPOCH + timedelta(milliseconds=now))
@@ -131,15 +136,37 @@ class Judge(Generic[S]):
         forgotten = event.cause.command_type in self._forgets
         return PartitionState(domain, state.books.record(event, keeps_id=kept and not forgotten, keeps_mark=kept))
 
-    def _admit(self, record: Recorded) -> tuple[Envelope, Message, str] | Refusal:
-        if len(record.value) > self._max_record:
-            return Refusal(OVERSIZED, f"the record has {len(record.value)} bytes; at most {self._max_record} are read")
+    def _admit(self, state: PartitionState[S], record: Recorded, now: int) -> tuple[Envelope, Message, str, Seen | None] | Refusal:
+        size = len(record.value) + len(record.raw_key or b"")
+        if size > self._max_record:
+            return Refusal(OVERSIZED, f"the record has {size} bytes; at most {self._max_record} are read")
         try:
             command = record.envelope
         except EnvelopeError as error:
             return Refusal(error.code, error.detail)
+        key = self._key(record)
+        if isinstance(key, Refusal):
+            return key
+        seen = state.books.first(command.id, now)
+        first = _at(record, seen.offset) if seen is not None else None
+        try:
+            refused = self._gate(command, Asking(record, state.domain, EPOCH + timedelta(milliseconds=now), first))
+        except Exception as error:
+            raise CodeFault("gate", record.position, error) from error
+        try:
+            payload = record.payload
+        except EnvelopeError as error:
+            # what is wrong with it comes before who may ask it; whose it is, the gate knows (and an event repeats the type's name)
+            proven = (refused is None or refused.proven) and len(command.type) <= LONGEST_KEY
+            return Refusal(error.code, error.detail, proven)
+        return refused if refused is not None else (command, payload, key, seen)
+
+    def _key(self, record: Recorded) -> str | Refusal:
+        """The record's key, which must belong to the partition that the record stands in."""
         if record.raw_key is None:
             return Refusal("wrong-partition", "the record has no key, so no partition is its own")
+        if len(record.raw_key) > LONGEST_KEY:
+            return Refusal("malformed-record", f"the key has {len(record.raw_key)} bytes; at most {LONGEST_KEY} are taken")
         try:
             key = record.raw_key.decode()
         except UnicodeDecodeError:
@@ -151,20 +178,11 @@ class Judge(Generic[S]):
                 f"key {key!r} belongs to partition {belongs} of {self._inbox}, not {record.partition}; "
                 f"partition by murmur2 (librdkafka: partitioner=murmur2_random)",
             )
-        try:
-            payload = record.payload
-        except EnvelopeError as error:
-            return Refusal(error.code, error.detail)
-        try:
-            refused = self._gate(command, record)
-        except Exception as error:
-            raise CodeFault("gate", record.position, error) from error
-        return refused if refused is not None else (command, payload, key)
+        return key
 
     def _repeated(
-        self, books: Books, record: Recorded, command: Envelope, digest: str, now: int
+        self, books: Books, record: Recorded, command: Envelope, digest: str, seen: Seen | None
     ) -> CommandDuplicated | CommandRefused | None:
-        seen = books.first(command.id, now)
         if seen is not None and seen.digest == short_digest(digest):
             return CommandDuplicated(command_id=command.id, first=_at(record, seen.offset), reason="same-command")
         # before the body is held against it: a policy that repeats itself may know more by now and say it otherwise
@@ -236,7 +254,8 @@ class Judge(Generic[S]):
                 data=emit.payload.to_data(),
             )
             events.append(event)
-            key = record.raw_key if emit.key is None else emit.key.encode()
+            own_key = record.raw_key if len(record.raw_key or b"") <= LONGEST_KEY else None
+            key = own_key if emit.key is None else emit.key.encode()
             out.append(
                 OutRecord(
                     key=key,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from barecount_eventlog import KafkaSettings
 from barecount_readmodel import Database, Projector, View
 
-from .views import ApprovalsView, CommandsView, ContractsView, PipelinesView, WebhooksView
+from .views import ApprovalsView, CommandsView, ContractsView, PipelinesView, PublishersView, WebhooksView
 
-VIEWS: tuple[View, ...] = (CommandsView(), PipelinesView(), ContractsView(), ApprovalsView(), WebhooksView())
+VIEWS: tuple[View, ...] = (CommandsView(), PipelinesView(), ContractsView(), ApprovalsView(), PublishersView(), WebhooksView())
 
 
 def command_projector(kafka: KafkaSettings, database: Database) -> Projector:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from barecount_contracts import PLATFORM, CommandRefused, Envelope, Message, Position, Tick, TickRecorded, command_id, message
-from barecount_eventlog import Emit, Inbound, Recorded, Refusal
+from barecount_eventlog import Emit, Inbound, Refusal
 from immutables import Map
 
 
@@ -100,7 +100,7 @@ class Counter:
         return Sums(Map(totals), datetime.fromisoformat(alarm) if alarm else None)
 
 
-def gate(command: Envelope, record: Recorded) -> Refusal | None:
+def gate(command: Envelope, asking: object) -> Refusal | None:
     return Refusal("unsigned-command", "no assertion") if command.principal is None else None
 
 

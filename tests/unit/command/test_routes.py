@@ -32,6 +32,9 @@ AGREED = {
     "POST /pipelines/replay": "runs:replay",
     "GET /governance/approvals": "decisions:read",
     "POST /governance/decisions": "decisions:write",
+    "GET /publishers": "publishers:read",
+    "POST /publishers": "publishers:write",
+    "DELETE /publishers/{name}": "publishers:write",
     "GET /commands/{command_id}": "commands:read",
 }
 

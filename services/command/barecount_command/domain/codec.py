@@ -8,9 +8,24 @@ from typing import Any
 from barecount_contracts import LedgerFacts, PlanSummary
 from immutables import Map
 
-from .state import Asked, Contract, Decided, ManifestVersion, Pending, Pipeline, Request, State, Subject, Tenant, Validated, Waiting
+from .state import (
+    Asked,
+    Contract,
+    Decided,
+    ManifestVersion,
+    Pending,
+    Pipeline,
+    Publisher,
+    Request,
+    State,
+    Subject,
+    Tenant,
+    Validated,
+    Waiting,
+)
+from .webhooks import dump_endpoint, load_endpoint
 
-VERSION = "command-2"
+VERSION = "command-4"
 """Another shape of the state is another version: old snapshots are then passed by and the log is read from its beginning."""
 
 
@@ -32,6 +47,8 @@ def _dump_tenant(tenant: Tenant) -> dict[str, Any]:
         "runs": dict(tenant.runs),
         "newest_runs": dict(tenant.newest_runs),
         "requests": {name: _dump_request(request) for name, request in tenant.requests.items()},
+        "publishers": {name: _dump_publisher(one) for name, one in tenant.publishers.items()},
+        "webhooks": {name: dump_endpoint(endpoint) for name, endpoint in tenant.webhooks.items()},
     }
 
 
@@ -46,6 +63,8 @@ def _load_tenant(raw: dict[str, Any]) -> Tenant:
         runs=Map({run: names.get(name, name) for run, name in raw["runs"].items()}),
         newest_runs=Map(raw["newest_runs"]),
         requests=Map({name: _load_request(one) for name, one in raw["requests"].items()}),
+        publishers=Map({name: _load_publisher(one) for name, one in raw["publishers"].items()}),
+        webhooks=Map({name: load_endpoint(one) for name, one in raw["webhooks"].items()}),
     )
 
 
@@ -84,6 +103,15 @@ def _load_request(raw: list[Any]) -> Request:
             return Decided(outcome)
         case _:
             raise ValueError(f"a request in the snapshot has an unknown form: {raw[:1]}")
+
+
+def _dump_publisher(one: Publisher) -> list[Any]:
+    return [one.public_key, one.roles, one.description, one.registered_by, one.revoked]
+
+
+def _load_publisher(raw: list[Any]) -> Publisher:
+    key, roles, description, registered_by, revoked = raw
+    return Publisher(key, tuple(roles), description, registered_by, revoked)
 
 
 def _words(asked: Asked) -> list[str]:

@@ -9,16 +9,23 @@ from typing import Any
 from barecount_contracts import (
     CancelRun,
     CreatePipeline,
+    CreateWebhook,
     DecideRequest,
     DeletePipeline,
+    DeleteWebhook,
     Envelope,
     PromotePipeline,
+    RedeliverWebhook,
     RegisterContract,
+    RegisterPublisher,
     RegisterSchema,
     ReplayRun,
     ReportLedgerFacts,
+    RevokePublisher,
+    RotateWebhookSecret,
     StartRun,
     UpdatePipeline,
+    UpdateWebhook,
 )
 from barecount_eventlog import Emit, Inbound
 
@@ -28,15 +35,20 @@ from .contracts import register_contract, register_schema
 from .decisions import decide_request
 from .evolve import evolve
 from .pipelines import create_pipeline, delete_pipeline, promote_pipeline, update_pipeline
+from .publishers import register_publisher, revoke_publisher
 from .replays import judge_facts, request_replay
 from .runs import cancel_run, start_run
 from .state import State
+from .webhooks import UrlCheck, create_webhook, delete_webhook, no_urls, redeliver_webhook, rotate_secret, update_webhook
 
 
 class CommandDecider:
     """Admission: one outcome for every command."""
 
     SNAPSHOT_VERSION = codec.VERSION
+
+    def __init__(self, webhook_url: UrlCheck = no_urls) -> None:
+        self._webhook_url = webhook_url
 
     def initial(self) -> State:
         return State()
@@ -73,6 +85,20 @@ class CommandDecider:
                 return judge_facts(tenant, inbound, command)
             case DecideRequest() as command:
                 return decide_request(tenant, inbound, command)
+            case CreateWebhook() as command:
+                return create_webhook(tenant.webhooks, inbound, command, self._webhook_url)
+            case UpdateWebhook() as command:
+                return update_webhook(tenant.webhooks, inbound, command, self._webhook_url)
+            case DeleteWebhook() as command:
+                return delete_webhook(tenant.webhooks, inbound, command)
+            case RotateWebhookSecret() as command:
+                return rotate_secret(tenant.webhooks, inbound, command)
+            case RedeliverWebhook() as command:
+                return redeliver_webhook(tenant.webhooks, inbound, command)
+            case RegisterPublisher() as command:
+                return register_publisher(tenant, inbound, command)
+            case RevokePublisher() as command:
+                return revoke_publisher(tenant, inbound, command)
             case _:
                 return refuse(inbound, "unknown-type", f"pipelines.commands takes no {inbound.command.type}")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from barecount_contracts import ApprovalRejected, ContractRef, DecideRequest, PlanSummary
+from barecount_contracts import ApprovalRejected, ContractRef, DecideRequest, PlanSummary, publisher_principal
 from barecount_eventlog import Emit, Inbound
 
 from .answers import principal_of, refuse
@@ -35,7 +35,7 @@ def decide_request(tenant: Tenant, inbound: Inbound, command: DecideRequest) -> 
 
 
 def _decide(tenant: Tenant, inbound: Inbound, command: DecideRequest, request: Waiting) -> list[Emit]:
-    if principal_of(inbound) == request.asked.requested_by:
+    if principal_of(inbound) in _requesters(tenant, inbound.command.tenant, request.asked.requested_by):
         return refuse(inbound, "own-request", f"request {command.request_id} is your own")
     if command.plan_digest != request.plan_digest:
         detail = f"the decision names plan {command.plan_digest}, the request shows {request.plan_digest}"
@@ -52,6 +52,12 @@ def _decide(tenant: Tenant, inbound: Inbound, command: DecideRequest, request: W
         return [Emit(refused(request_id, request.asked, request.facts, *found), correlation=chain)]
     event = approved(tenant, request_id, request.plan, request.plan_digest, by="person", rule="person", reason=command.reason)
     return [Emit(event, correlation=chain)]
+
+
+def _requesters(tenant: Tenant, name: str, requested_by: str) -> set[str]:
+    """Who asked; behind a publisher also the person who registered its key, or one person could be both pairs of eyes."""
+    behind = [one.registered_by for system, one in tenant.publishers.items() if publisher_principal(name, system) == requested_by]
+    return {requested_by, *behind}
 
 
 def _why_not_any_more(tenant: Tenant, request: Waiting) -> tuple[str, str, dict[str, Any]] | None:

@@ -14,18 +14,39 @@ from barecount_contracts import (
     PipelinePromoted,
     PipelineUpdated,
     PlanSummary,
+    PublisherRegistered,
+    PublisherRevoked,
     ReplayApproved,
     ReplayRefused,
     ReplayRequested,
     ReplayValidated,
     RunRequested,
     SchemaRegistered,
+    WebhookCreated,
+    WebhookDeleted,
+    WebhookSecretRotated,
+    WebhookUpdated,
 )
 from barecount_manifest import Manifest, canonical_bytes
 from immutables import Map
 
 from .plans import newest_run
-from .state import Asked, Contract, Decided, ManifestVersion, Pending, Pipeline, State, Subject, Tenant, Validated, Waiting, place_of
+from .state import (
+    Asked,
+    Contract,
+    Decided,
+    ManifestVersion,
+    Pending,
+    Pipeline,
+    Publisher,
+    State,
+    Subject,
+    Tenant,
+    Validated,
+    Waiting,
+    place_of,
+)
+from .webhooks import evolve_endpoints
 
 _NOTHING = frozenset({"CommandRefused", "CommandDuplicated", "RecordRejected", "RunCancelRequested", "TickRecorded"})
 
@@ -83,6 +104,14 @@ def _apply(tenant: Tenant, event: Envelope) -> Tenant:
             return replace(tenant, requests=tenant.requests.set(fact.request_id, Decided("refused")))
         case ApprovalRejected() as fact:
             return replace(tenant, requests=tenant.requests.set(fact.request_id, Decided("rejected")))
+        case WebhookCreated() | WebhookUpdated() | WebhookSecretRotated() | WebhookDeleted() as fact:
+            return replace(tenant, webhooks=evolve_endpoints(tenant.webhooks, fact))
+        case PublisherRegistered() as fact:
+            fresh = Publisher(fact.public_key, fact.roles, fact.description, event.principal or "")
+            return replace(tenant, publishers=tenant.publishers.set(fact.name, fresh))
+        case PublisherRevoked() as fact:
+            gone = replace(tenant.publishers[fact.name], revoked=True)
+            return replace(tenant, publishers=tenant.publishers.set(fact.name, gone))
         case _:
             return tenant
 

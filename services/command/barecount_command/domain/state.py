@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from barecount_contracts import Environment, LedgerFacts, PlanSummary
+from barecount_contracts import Environment, LedgerFacts, PlanSummary, Role
 from immutables import Map
+
+from .webhooks import Endpoints
 
 Decides = Literal["policy", "person"]
 ENVIRONMENTS: tuple[Environment, ...] = ("dev", "staging", "prod")
@@ -116,6 +118,17 @@ Request = Pending | Validated | Waiting | Decided
 
 
 @dataclass(frozen=True, slots=True)
+class Publisher:
+    """A system that signs commands with its own key. registered_by: whose word made the key valid; they never decide its requests."""
+
+    public_key: str
+    roles: tuple[Role, ...]
+    description: str
+    registered_by: str
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """Everything of one tenant."""
 
@@ -129,6 +142,8 @@ class Tenant:
     newest_runs: Map[str, str] = field(default_factory=Map)
     """`place_of` a data partition to the run that was admitted for it last."""
     requests: Map[str, Request] = field(default_factory=Map)
+    publishers: Map[str, Publisher] = field(default_factory=Map)
+    webhooks: Endpoints = field(default_factory=Map)
 
 
 def place_of(pipeline: str, environment: Environment, data_partition: str) -> str:

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from . import commands, contracts, governance, pipelines, runs
+from . import commands, contracts, governance, pipelines, publishers, runs, webhooks
 from . import registry as registry
 from .desk import Desk
 
@@ -11,4 +11,4 @@ __all__ = ["Desk", "routers"]
 
 def routers(desk: Desk) -> list[APIRouter]:
     """Every route of the service. `/pipelines/replay` stands before `/pipelines/{name}`."""
-    return [module.router(desk) for module in (runs, pipelines, contracts, registry, governance, commands)]
+    return [module.router(desk) for module in (runs, pipelines, contracts, registry, governance, publishers, commands, webhooks)]

@@ -30,9 +30,11 @@ def router(desk: Desk) -> APIRouter:
         `not-found` when your tenant has no such command, or it is not decided yet.
         """
         async with desk.read(caller, token) as conn:
-            # repetitions of a command point to the first; only the first decided something
+            # repetitions of a command point to the first; only the first decided something, and a record that was not let in nothing
             first = await conn.fetchrow(
-                "SELECT * FROM outcomes WHERE tenant = $1 AND command_id = $2 ORDER BY inbox_offset LIMIT 1", caller.tenant, command_id
+                "SELECT * FROM outcomes WHERE tenant = $1 AND command_id = $2 ORDER BY type = 'RecordRejected', inbox_offset LIMIT 1",
+                caller.tenant,
+                command_id,
             )
             rows = await conn.fetch(
                 'SELECT * FROM followed WHERE tenant = $1 AND correlation = $2 ORDER BY at, topic, "offset" LIMIT 200',

@@ -4,5 +4,7 @@ from .approvals import ApprovalsView
 from .commands import CommandsView
 from .contracts import ContractsView
 from .pipelines import PipelinesView
+from .publishers import PublishersView
+from .webhooks import WebhooksView
 
-__all__ = ["ApprovalsView", "CommandsView", "ContractsView", "PipelinesView"]
+__all__ = ["ApprovalsView", "CommandsView", "ContractsView", "PipelinesView", "PublishersView", "WebhooksView"]
