@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 
@@ -68,6 +68,10 @@ class StageMetrics(Part):
     dead_lettered: int = Field(default=0, description="Records set aside")
     bytes_out: int = Field(default=0, description="Bytes written")
     duration_ms: int = Field(default=0, description="Wall-clock time of the attempt")
+
+
+# the check that every read stage reports: the landed file's columns against the contract's; execution tells a broken one as drift
+SOURCE_COLUMNS: Final = "source-columns"
 
 
 class CheckResult(Part):

@@ -31,6 +31,7 @@ from .model import (
     CheckStage,
     ContractReference,
     Dlq,
+    Drift,
     Governance,
     Manifest,
     Partitioning,
@@ -44,6 +45,7 @@ from .model import (
     Source,
     SqlStage,
     Stage,
+    VolumeDrift,
 )
 from .objectives import Slo
 from .parsing import Effective, effective, load, parse, referenced_contracts, validate
@@ -52,9 +54,9 @@ from .sql import check_sql, tables_of
 
 __all__ = [
     "ABSENT", "API_VERSION", "RESERVED_PIPELINE_NAMES", "Change", "CheckStage", "Checks", "ColumnLineage", "ContractInvalid",
-    "ContractReference", "Dlq", "Effective", "Field", "Governance", "InputColumn", "Manifest", "ManifestError", "ManifestInvalid",
+    "ContractReference", "Dlq", "Drift", "Effective", "Field", "Governance", "InputColumn", "Manifest", "ManifestError", "ManifestInvalid",
     "NotCanonical", "Partitioning", "Problem", "PublishStage", "QualityRule", "ReadStage", "ReconciliationRule", "Retry", "RowRule",
-    "Schedule", "Sink", "Slo", "Source", "SqlStage", "Stage", "TableRule", "canonical_bytes", "check_sql", "checks_of",
+    "Schedule", "Sink", "Slo", "Source", "SqlStage", "Stage", "TableRule", "VolumeDrift", "canonical_bytes", "check_sql", "checks_of",
     "column_lineage", "contract_object", "diff", "digest", "effective", "expectations", "fields_of", "holds", "json_schema_of",
     "load", "merge", "parse", "pointer", "referenced_contracts", "same", "tables_of", "validate", "validate_contract",
 ]  # fmt: skip

@@ -165,6 +165,21 @@ class Dlq(_Part):
     max_records: Annotated[int, Field(ge=0)] = 0
 
 
+class VolumeDrift(_Part):
+    """How many records a data partition may bring, measured by the median of those before it."""
+
+    min_ratio: Annotated[Exact, Field(ge=0)] = Field(default="0.5", validate_default=True)
+    """Fewer records than this many times the median are drift."""
+    max_ratio: Annotated[Exact, Field(ge=1)] = Field(default="2", validate_default=True)
+    """More records than this many times the median are drift."""
+
+
+class Drift(_Part):
+    """What is told as drift. Drift stops nothing: contracts, quality and reconciliation do."""
+
+    volume: VolumeDrift = VolumeDrift()
+
+
 class ReplayGovernance(_Part):
     """Who decides about a replay: the policy by rule, or another person than the requester."""
 
@@ -213,6 +228,7 @@ class Manifest(_Part):
     """Service level objectives, in OpenSLO's words."""
     retry: Retry = Retry()
     dlq: Dlq = Dlq()
+    drift: Drift = Drift()
     governance: Governance = Governance()
     schedule: Schedule | None = None
 

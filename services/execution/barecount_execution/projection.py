@@ -6,11 +6,11 @@ from barecount_eventlog import KafkaSettings
 from barecount_readmodel import Database, Projector, View
 
 from .settings import SERVICE
-from .views import BodiesView, DeadLettersView, LogsView, RunsView, TasksView, WorkersView
+from .views import BodiesView, DeadLettersView, DriftView, LogsView, RunsView, TasksView, WorkersView
 
 
 def views() -> list[View]:
-    return [BodiesView(), RunsView(), TasksView(), WorkersView(), LogsView(), DeadLettersView()]
+    return [BodiesView(), RunsView(), TasksView(), WorkersView(), LogsView(), DeadLettersView(), DriftView()]
 
 
 def projector(kafka: KafkaSettings, database: Database) -> Projector:

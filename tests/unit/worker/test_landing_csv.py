@@ -109,10 +109,39 @@ def test_a_quoted_line_break_moves_the_lines_of_what_follows(tmp_path: Path) -> 
     assert [(row.line, row.payload) for row in bad] == [(4, "x" + GOOD)]
 
 
-@pytest.mark.parametrize("header", ["", "id,amount,note,day", HEADER + ",more", HEADER.replace("note", "id"), '"'])
+@pytest.mark.parametrize("header", ["", "id,amount,note,day", HEADER.replace("note", "id"), "id,amount,note,day,at,x,x", '"'])
 def test_another_header_is_refused(tmp_path: Path, header: str) -> None:
     with pytest.raises(HeaderDiffers):
         read(tmp_path, header + "\n" + GOOD)
+
+
+def test_a_column_that_the_contract_does_not_have_is_read_over_and_named(tmp_path: Path) -> None:
+    content = f"x,{HEADER},y\n?,{GOOD},\n{GOOD}\n"
+    good, bad = read(tmp_path, content)
+    assert (good[0]["id"], good[0]["note"], sorted(good[0])) == (1, "a", sorted(HEADER.split(",")))
+    # a row is as wide as its own header
+    assert [(row.error_type, row.line) for row in bad] == [("column-count", 3)]
+    landed = LandedCsv(tmp_path / "f.csv", fields_of(CONTRACT))
+    list(landed.batches())
+    assert landed.columns == "additional: x, y"
+
+
+def test_what_is_missing_is_named_beside_what_is_additional(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("id,amount,note,day,time\n")
+    landed = LandedCsv(path, fields_of(CONTRACT))
+    with pytest.raises(HeaderDiffers, match="missing: at; additional: time"):
+        list(landed.batches())
+    assert landed.columns == "missing: at; additional: time"
+
+
+def test_a_header_of_any_length_is_named_in_few_words(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(",".join(f"column{number:04}" * 20 for number in range(500)) + "\n")
+    landed = LandedCsv(path, fields_of(CONTRACT))
+    with pytest.raises(HeaderDiffers):
+        list(landed.batches())
+    assert len(landed.columns) < 2000
 
 
 def test_columns_may_come_in_another_order_and_with_a_byte_order_mark(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ LEASE_SECONDS = 10
 class ExecutionDecider:
     """lease_seconds: how long an attempt is believed in without a word of its worker; workers beat every third of it."""
 
-    SNAPSHOT_VERSION = "execution1"
+    SNAPSHOT_VERSION = "execution2"
 
     def __init__(self, lease_seconds: int = LEASE_SECONDS) -> None:
         self._lease = lease_seconds

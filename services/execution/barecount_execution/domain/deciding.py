@@ -27,6 +27,7 @@ from barecount_contracts import (
 )
 from barecount_eventlog import Emit
 
+from .drift import volume_drift
 from .evolve import Fact, advance, apply
 from .lane import Lane
 from .pool import Worker
@@ -102,9 +103,16 @@ class Deciding:
             if working.interrupted and working.task.nonce in wanted:
                 self.interrupt(run, working.task, "run-cancelled" if isinstance(run.phase, Cancelling) else "run-failed")
         if run.done:
+            self._drifted(run)
             self.event(run, RunSucceeded(run_id=run.run_id, plan=run.plan, plan_digest=run.plan_digest, totals=run.totals(self.now)))
         elif run.closing and run.still:
+            if isinstance(run.phase, Failing):
+                self._drifted(run)
             self.event(run, self._end(run))
+
+    def _drifted(self, run: Run) -> None:
+        for drift in volume_drift(self.state, run):
+            self.event(run, drift)
 
     def fill(self) -> None:
         """Gives free slots to who waits, until one of them runs out."""

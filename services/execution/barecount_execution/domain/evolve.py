@@ -29,6 +29,7 @@ from barecount_contracts import (
 )
 from immutables import Map
 
+from .drift import remember
 from .lane import Halted, Lane, Ready, Waiting, Working
 from .pool import Item, Worker
 from .run import Cancelling, Failing, Queued, Run, Running, stages_of
@@ -111,7 +112,9 @@ def _of_run(state: State, run: Run, event: Message, now: datetime) -> State:
                     return _closing(state, replace(run, phase=Cancelling(started, reason)))
                 case Cancelling() | Failing():
                     return state
-        case RunSucceeded() | RunFailed() | RunCancelled():
+        case RunSucceeded():
+            return _ended(replace(state, volumes=state.volumes.update(remember(state, run))), run)
+        case RunFailed() | RunCancelled():
             return _ended(state, run)
         case _:
             return state

@@ -19,6 +19,7 @@ from barecount_contracts import (
 from barecount_eventlog import Emit
 
 from .deciding import TASKS, Deciding
+from .drift import schema_drift
 from .lane import Halted, Lane, Working
 from .run import Run
 
@@ -92,6 +93,7 @@ def _succeeded(deciding: Deciding, run: Run, working: Working, command: ReportTa
         reconciliations=command.reconciliations,
     )
     after = deciding.event(run, succeeded)
+    _columns(deciding, run, command)
     if after is not None and command.publication is not None:
         published = DataPartitionPublished(run_id=run.run_id, publication=command.publication, reconciliations=command.reconciliations)
         deciding.event(after, published)
@@ -112,10 +114,16 @@ def _failed(deciding: Deciding, run: Run, working: Working, command: ReportTaskF
     )
     after = deciding.event(run, failed)
     assert after is not None, "a failed task ends no run by itself"
+    _columns(deciding, run, command)
     lane = after.lane(working.task.data_partition)
     if isinstance(lane.step, Halted) and (not after.closing or lane.doubtful):
         deciding.retry(run.key, lane, working.task, reason=command.error_type, wait=True)
     deciding.close(run)
+
+
+def _columns(deciding: Deciding, run: Run, command: ReportTaskSucceeded | ReportTaskFailed) -> None:
+    for drift in schema_drift(run, command.task.stage, command.task.data_partition, command.checks):
+        deciding.event(run, drift)
 
 
 def _incomplete(run: Run, lane: Lane, working: Working, command: ReportTaskSucceeded) -> tuple[str, str] | None:

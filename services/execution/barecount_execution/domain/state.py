@@ -35,7 +35,8 @@ class Lease:
 class State:
     """leases: by nonce, every open attempt. retries: lanes that wait for a time. tickets: grants so far by app id.
 
-    ended: ids of ended runs, nothing more of them. bodies: by the digests that they stand for. clock: time of the latest event.
+    ended: ids of ended runs, nothing more of them. volumes: records that sources brought lately (drift.py), by read stage of a pipeline.
+    bodies: by the digests that they stand for. clock: time of the latest event.
     """
 
     clock: datetime | None = None
@@ -47,6 +48,7 @@ class State:
     retries: Map[Item, datetime] = field(default_factory=Map)
     tickets: Map[str, int] = field(default_factory=Map)
     bodies: Map[str, Shared] = field(default_factory=Map)
+    volumes: Map[str, tuple[tuple[str, int], ...]] = field(default_factory=Map)
 
     def pool(self, name: str) -> Pool:
         return self.pools.get(name, Pool(name))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ _DATE = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 
 
 class HeaderDiffers(Exception):
-    """The file's columns are not the contract's; the message names the difference."""
+    """The file lacks columns of the contract, or names one twice; the message names the difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,10 @@ def arrow_schema(fields: Sequence[Field]) -> pa.Schema:
 
 
 class LandedCsv:
-    """One pass over a file. `digest` and `size` are of the bytes that were parsed, complete when `batches` is exhausted."""
+    """One pass over a file. `digest` and `size` are of the bytes that were parsed, complete when `batches` is exhausted.
+
+    Columns that the contract does not have are read over; `columns` tells them from the first batch on, or with HeaderDiffers.
+    """
 
     def __init__(self, path: Path, fields: Sequence[Field]) -> None:
         self._path = path
@@ -60,7 +64,17 @@ class LandedCsv:
         self._hash = hashlib.sha256()
         self._lines: list[tuple[int, str]] = []  # of the record being parsed: offset and text
         self._sound = True  # were they UTF-8 text
+        self._width = len(fields)
         self.size = 0
+        self.missing: tuple[str, ...] = ()
+        self.additional: tuple[str, ...] = ()
+        self.twice: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> str:
+        """How the file's columns differ from the contract's; empty when they do not."""
+        found = (("missing", self.missing), ("additional", self.additional), ("named twice", self.twice))
+        return "; ".join(f"{word}: {_listed(names)}" for word, names in found if names)
 
     @property
     def digest(self) -> str:
@@ -73,6 +87,7 @@ class LandedCsv:
             try:
                 header = next(reader, [])
             except csv.Error as error:
+                self.missing = tuple(field.name for field in self._fields)
                 raise HeaderDiffers(f"the header cannot be read: {error}") from error
             order = self._order([name.strip().removeprefix("\ufeff") for name in header])
             rows: list[list[str]] = []
@@ -120,20 +135,22 @@ class LandedCsv:
     def _structure(self, row: list[str]) -> tuple[str, str] | None:
         if row and not self._sound:
             return "encoding", "is not UTF-8 text"
-        if row and len(row) != len(self._fields):
-            return "column-count", f"has {len(row)} columns, the contract has {len(self._fields)}"
+        if row and len(row) != self._width:
+            return "column-count", f"has {len(row)} columns, the header has {self._width}"
         return None
 
     def _order(self, header: list[str]) -> list[int]:
         names = [field.name for field in self._fields]
-        if sorted(header) != sorted(names):
-            missing, extra = sorted(set(names) - set(header)), sorted(set(header) - set(names))
-            twice = sorted({name for name in header if header.count(name) > 1})
-            raise HeaderDiffers(f"missing columns: {missing}, unknown columns: {extra}, named twice: {twice}")
+        self._width = len(header)
+        self.missing = tuple(name for name in names if name not in header)
+        self.additional = tuple(dict.fromkeys(name for name in header if name not in names))
+        self.twice = tuple(name for name, count in Counter(header).items() if count > 1)
+        if self.missing or self.twice:
+            raise HeaderDiffers(self.columns)
         return [header.index(name) for name in names]
 
     def _judge(self, rows: list[list[str]], places: list[tuple[int, int]], bad: list[BadRow], order: list[int]) -> Batch:
-        cells = list(zip(*rows, strict=True)) if rows else [()] * len(order)
+        cells = list(zip(*rows, strict=True)) if rows else [()] * self._width
         columns: list[pa.Array] = []
         wrong: dict[int, str] = {}  # row -> the first column that cannot be read
         for field, index in zip(self._fields, order, strict=True):
@@ -213,6 +230,12 @@ def _arrow_type(field: Field) -> pa.DataType:
         "TIMESTAMP": pa.timestamp("us"),
         "BOOLEAN": pa.bool_(),
     }[field.type]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a person reads them, cut: a file that is no CSV can have a header of any length."""
+    shown = ", ".join(name[:60] for name in names[:20])
+    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
 
 
 def _joined(row: list[str]) -> str:

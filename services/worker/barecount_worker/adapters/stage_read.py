@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from barecount_contracts import InputFile, StageMetrics
+from barecount_contracts import SOURCE_COLUMNS, CheckResult, InputFile, StageMetrics
 from barecount_manifest import ReadStage, Source, fields_of
 
 from barecount_worker.domain.failure import ErrorType, StageFailed
@@ -44,14 +44,21 @@ def read(bench: Bench, stage: ReadStage) -> StageResult:
             raise StageFailed(ErrorType.SOURCE_MISSING, message) from error
         except HeaderDiffers as error:
             message = f"{shown} breaks contract {source.contract.name} {source.contract.version}: {error}"
-            raise StageFailed(ErrorType.CONTRACT_VIOLATION, message) from error
+            raise StageFailed(ErrorType.CONTRACT_VIOLATION, message, StageResult(checks=_columns(landed))) from error
+    checks = _columns(landed)
+    if landed.additional:
+        bench.log("warning", "columns-read-over", path=shown, detail=landed.columns)
     read_file = InputFile(path=shown, digest=landed.digest, bytes=landed.size)
     inputs = (read_file,) if control is None else (read_file, control)
     counted = StageMetrics(records_in=accepted + refused, records_out=accepted, dead_lettered=refused, bytes_out=staged.stat().st_size)
-    _refuse_too_many(bench, counted, StageResult(metrics=counted, inputs=inputs, control_totals=totals))
+    _refuse_too_many(bench, counted, StageResult(metrics=counted, inputs=inputs, checks=checks, control_totals=totals))
     output = bench.staging.output(stage.output, staged, accepted)
     outputs = (output,) if control is None else (output, bench.staging.control(stage.output, totals))
-    return StageResult(metrics=counted, inputs=inputs, outputs=outputs, control_totals=totals)
+    return StageResult(metrics=counted, inputs=inputs, outputs=outputs, checks=checks, control_totals=totals)
+
+
+def _columns(landed: LandedCsv) -> tuple[CheckResult, ...]:
+    return (CheckResult(name=SOURCE_COLUMNS, holds=not landed.columns, detail=landed.columns),)
 
 
 def _control(bench: Bench, source: Source) -> tuple[dict[str, str], InputFile | None]:
