@@ -1,6 +1,6 @@
 """The moment of a rebuild: one process at a time, the live projector held still, two schemas change names in one transaction.
 
-Why nothing goes wrong around it (all run by tests/integration/readmodel/test_swap_under_queries.py):
+Why nothing goes wrong around it (all run by tests/integration/readmodel/test_rebuild.py):
 - Names are looked up anew: a rename of a schema makes PostgreSQL drop every cached plan, and who waited for a lock looks again.
 - EXCLUSIVE on projection_positions lets the batch under way end and holds the next one before its first statement: a row lock would
   let it move the old schema's position and write the new schema's rows.
@@ -104,12 +104,14 @@ async def _older_queries_end(conn: Connection) -> None:
     """Until every transaction that began before now has ended, except who waits for us (the live projector)."""
     began = await conn.fetchval("SELECT clock_timestamp()")
     # nobody tells when another session ends its transaction
-    while await conn.fetchval(  # noqa: ASYNC110
+    while await conn.fetchval(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user "
         "AND pid <> pg_backend_pid() AND xact_start < $1 AND NOT pg_backend_pid() = ANY(pg_blocking_pids(pid))",
         began,
     ):
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        # a transaction sees the list of sessions as it was at its first look, unless told to forget it
+        await conn.execute("SELECT pg_stat_clear_snapshot()")
 
 
 def _right(service: str) -> str:
