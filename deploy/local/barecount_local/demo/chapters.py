@@ -1,106 +1,24 @@
-"""The story of the product, told over its public API: a day that fails for a real cause, and its replay, proven.
-
-`barecount up` ends with it; `barecount demo` tells it again with the next free run id. Nothing here knows more than a user does:
-tokens, HTTP, and the landing folder into which the retailer delivers. Each step checks what it claims; a claim that does not hold
-ends the story with what was expected and what came.
-"""
+"""The main job: contracts, a manifest, a day that fails for a real cause, its replay, and refusals."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from barecount_cli.client import Client
-from barecount_cli.errors import CliError, ProblemError
-from barecount_cli.settings import CliSettings
+from barecount_cli.errors import ProblemError
 from barecount_cli.verify import verify_chain
 from barecount_contracts import PLATFORM
-from rich.console import Console
 
-TENANT, OTHER_TENANT = "acme", "globex"
-PIPELINE, CONTRACT, CONTRACT_VERSION = "revenue-kpi", "revenue-kpi", "v3.2"
-DAY = date(2025, 10, 4)
-T = TypeVar("T")
+from .telling import CONTRACT_VERSION, DAY, OTHER_TENANT, PIPELINE, TENANT, Story, ended, figures, waits
+
 RUN_ID = "rev_kpi_20251004_{number:02}"
 
 
-class StoryError(CliError):
-    """A step did not show what it claims."""
-
-
-@dataclass
-class Story:
-    """Who acts, what they learned so far, and where it is told."""
-
-    settings: CliSettings
-    console: Console
-    run_id: str = ""
-    replay_id: str = ""
-    control: Decimal = Decimal(0)
-    steps: int = 0
-    clients: dict[tuple[str | None, str], Client] = field(default_factory=dict)
-
-    def client(self, role: str | None, tenant: str = TENANT) -> Client:
-        """One person per role and tenant; None is a caller without a token."""
-        if (role, tenant) not in self.clients:
-            made = (
-                Client(self.settings.address, None)
-                if role is None
-                else Client.of(self.settings, role=role, tenant=tenant, user=f"{role}@{tenant}")
-            )
-            self.clients[role, tenant] = made
-        return self.clients[role, tenant]
-
-    @property
-    def lake(self) -> Path:
-        return self.settings.data_dir / "lake"
-
-    def title(self, text: str) -> None:
-        self.steps += 1
-        self.console.print(f"\n[bold]{self.steps}. {text}[/bold]", highlight=False, soft_wrap=True)
-
-    def says(self, text: str) -> None:
-        self.console.print(f"   {text}", highlight=False, soft_wrap=True)
-
-    def done(self, call: str, text: str) -> None:
-        self.console.print(f"   [green]✓[/green] [cyan]{call}[/cyan]  {text}", highlight=False, soft_wrap=True)
-
-    def claim(self, holds: bool, expected: str, got: Any) -> None:
-        """Raises: StoryError when the claim does not hold."""
-        if not holds:
-            raise StoryError(f"step {self.steps}: expected {expected}; got {got}", "See `barecount status` and the logs it names.")
-
-    def refused(self, call: str, code: str, attempt: Callable[[], Any]) -> ProblemError:
-        """A call that must be refused with this problem code."""
-        try:
-            answer = attempt()
-        except ProblemError as error:
-            self.claim(error.code == code, f"problem {code}", f"{error.code}: {error.message}")
-            self.done(call, f"→ {error.status} {error.code}: {error.document.get('detail', '')}")
-            return error
-        raise StoryError(f"step {self.steps}: {call} was not refused", f"It answered {answer}.")
-
-
-def tell(settings: CliSettings | None = None, console: Console | None = None) -> None:
-    """Tells the whole story.
-
-    Raises: StoryError, or the CliError of a call that failed.
-    """
-    story = Story(settings or CliSettings(), console or Console())
-    story.console.print(f"[bold]The story, over {story.settings.address}[/bold]", highlight=False, soft_wrap=True)
-    for step in (contracts, manifest, failing_run, replay, confirmation, refusals):
-        step(story)
-
-
 def contracts(story: Story) -> None:
-    from . import sample
+    from barecount_local import sample
 
     story.title("Contracts: the retail transactions' and the Revenue KPI's are registered; a manifest without one is refused")
     developer = story.client("developer")
@@ -117,7 +35,7 @@ def contracts(story: Story) -> None:
 
 
 def manifest(story: Story) -> None:
-    from . import sample
+    from barecount_local import sample
 
     story.title("A developer creates the manifest revenue-kpi and promotes it from dev to prod")
     developer = story.client("developer")
@@ -137,7 +55,7 @@ def manifest(story: Story) -> None:
 
 
 def failing_run(story: Story) -> None:
-    from . import sample
+    from barecount_local import sample
 
     story.title(f"An operator runs {DAY}; its landing file arrived truncated and with malformed rows")
     operator = story.client("operator")
@@ -179,7 +97,7 @@ def failing_run(story: Story) -> None:
 
 
 def replay(story: Story) -> None:
-    from . import sample
+    from barecount_local import sample
 
     story.title("The landing file is delivered again, whole; a tenant admin asks for the replay")
     landed = sample.deliver(story.lake, TENANT, DAY)
@@ -261,31 +179,6 @@ def refused_calls(story: Story, tenant: str) -> set[int]:
 
 def _newer(story: Story, tenant: str, before: set[int]) -> set[int]:
     return refused_calls(story, tenant) - before
-
-
-def ended(client: Client, run_id: str) -> dict[str, Any]:
-    """The run, once it has ended."""
-    return list(client.follow_run(run_id))[-1]
-
-
-def figures(metrics: dict[str, Any]) -> str:
-    return (
-        f"{metrics['records_in']:,} in, {metrics['records_out']:,} out, {metrics['dead_lettered']} dead-lettered, "
-        f"error rate {metrics['error_rate']}, {metrics['duration_ms']} ms, reconciled: {metrics['reconciled']}"
-    )
-
-
-def waits(look: Callable[[], T], what: str, *, seconds: float = 20.0) -> T:
-    """Asks again until there is an answer: other services' read models follow the log by milliseconds.
-
-    Raises: StoryError when there is none in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise StoryError(f"{what} did not appear within {seconds:.0f} s", "See `barecount status`: which service lags?")
-        time.sleep(0.05)  # between two questions to the API
-    return found
 
 
 def _graph(client: Client, run_id: str) -> list[str]:
