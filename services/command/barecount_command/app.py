@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from barecount_chassis import CommandBus, Keyring, Settings, create_app, serve
+from barecount_chassis import CommandBus, Keyring, PrivateTargets, Settings, create_app, serve
 from barecount_eventlog import Appender, KafkaSettings
 from barecount_readmodel import UNASKABLE, UNREACHABLE, Database, PostgresSnapshots, token_secret
 from fastapi import FastAPI
@@ -34,7 +34,8 @@ def build(settings: Settings) -> FastAPI:
             database = await Database.open(settings.need("database_url"), service=SERVICE)
             stack.push_async_callback(database.close)
             projector = command_projector(kafka, database)
-            handler = command_handler(kafka, keyring, PostgresSnapshots(database))
+            targets = PrivateTargets.parse(settings.webhook_private_targets)
+            handler = command_handler(kafka, keyring, PostgresSnapshots(database), targets)
             policy = LedgerPolicy(kafka, bus, judged=lambda partition, *request: is_judged(handler.state(partition), *request))
             for name, part in (("projector", projector), ("handler", handler), ("ledger", policy)):
                 app.state.health.add(name, part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,7 +43,14 @@ class Desk:
     # --- writes -------------------------------------------------------------------------------------------------------------
 
     async def write(
-        self, caller: Caller, payload: Message, *, key: str | None, wait: float | None, created: bool = False, thing: str | None = None
+        self,
+        caller: Caller,
+        payload: Message,
+        *,
+        key: str | None,
+        wait: float | None,
+        created: bool = False,
+        thing: str | Callable[[Submitted], str] | None = None,
     ) -> JSONResponse:
         """Appends a command; with `wait` (seconds) answers with its admission.
 
@@ -51,6 +58,7 @@ class Desk:
         Raises: Problem of the refusal, with `command_id`.
         """
         submitted = await self.submit(caller, payload, key)
+        thing = thing(submitted) if callable(thing) else thing
         outcome = None if wait is None else await self.outcome(caller, submitted, wait)
         if outcome is None:
             return self._answer(submitted, 202, thing)
