@@ -37,7 +37,7 @@ function row(stage, scale, many) {
 function summary(last, failedChecks) {
   const parts = [];
   if (last.error) parts.push(last.error.error_type);
-  if (last.checks.length) parts.push(failedChecks.length ? `${failedChecks.length} of ${last.checks.length} checks fail` : `${last.checks.length} checks hold`);
+  if (last.checks.length) parts.push(failedChecks.length ? `${failedChecks.length} of ${last.checks.length} checks fail` : last.checks.length === 1 ? "1 check holds" : `${last.checks.length} checks hold`);
   if (last.inputs.length) parts.push(last.inputs.length === 1 ? "1 input" : `${last.inputs.length} inputs`);
   return `${parts.join(" · ")} · ${last.worker_id ?? "no worker"}`;
 }
