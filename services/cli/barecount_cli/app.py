@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 
-from . import api, approvals, dashboard, output, verify, webhooks
+from . import api, approvals, dashboard, output, publish, verify, watch, webhooks
 from .client import Client
 from .errors import RUN_CANCELLED, RUN_FAILED, CliError
 from .settings import CliSettings
@@ -154,10 +154,13 @@ def replay(
     event = answer.get("event") or {}
     if output_ == "json" and not follow:
         return output.as_json(answer)
+    if event.get("type") == "ApprovalRequested":
+        asked = event["data"]
+        output.console.print(f"waits for a person ({asked['rule']}): {asked['reason']}", highlight=False, soft_wrap=True)
+        decide = f"Somebody else decides: barecount approve {asked['request_id']} --reason …"
+        return output.console.print(decide, highlight=False, soft_wrap=True)
     if event.get("type") != "ReplayApproved":
-        return output.console.print(
-            f"{event.get('type', answer['status'])}: {event.get('data', {}).get('reason', 'follow the command')} {answer['links']}"
-        )
+        return output.console.print(f"{answer['status']}: follow {answer['links']['command']}", highlight=False, soft_wrap=True)
     output.errors.print(f"approved by {event['data']['by']} ({event['data']['rule']}): {event['data']['new_run_id']}", highlight=False)
     if follow:
         return runs(event["data"]["new_run_id"], follow=True, role=role, tenant=tenant, output_=output_)
@@ -237,7 +240,10 @@ def evidence_proof(index: int, out: Annotated[Path | None, typer.Option(help="Wr
 
 app.command()(explained(api.api))
 app.add_typer(webhooks.commands(explained), name="webhooks")
+app.add_typer(publish.commands(explained), name="publishers")
+app.command()(explained(publish.publish))
 app.command()(explained(dashboard.dashboard))
+app.command()(explained(watch.watch))
 for _verb in (approvals.approvals, approvals.approve, approvals.reject):
     app.command()(explained(_verb))
 
