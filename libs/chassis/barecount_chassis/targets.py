@@ -23,8 +23,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _INSIDE = (ipaddress.ip_network("168.63.129.16/32"), ipaddress.ip_network("192.88.99.0/24"))
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# 6to4 and Teredo reach an IPv4 host through somebody else's relay: nothing that receives webhooks lives there
-_TUNNELS = (ipaddress.ip_network("2002::/16"), ipaddress.ip_network("2001::/32"))
+# 6to4 and Teredo reach an IPv4 host through somebody else's relay; 3fff::/20 is for documents (RFC 9637), which Python 3.11 does not know
+_NOBODYS = tuple(ipaddress.ip_network(text) for text in ("2002::/16", "2001::/32", "3fff::/20"))
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORTS = {"https": 443, "http": 80}
@@ -131,6 +131,8 @@ def target_of(url: str) -> Target:
         raise TargetError(f"the scheme is {parts.scheme or 'missing'!r}; it must be https")
     if "@" in parts.netloc:
         raise TargetError("the address holds a user; credentials do not belong into it")
+    if "[" in parts.netloc and ":" not in (parts.hostname or ""):
+        raise TargetError("the address holds brackets around what is no IPv6 address")
     if "#" in url:
         raise TargetError("the address holds a fragment, which no receiver sees")
     if port == 0:
@@ -156,7 +158,7 @@ def is_public(address: Address) -> bool:
         return plain.is_global and not plain.is_multicast and not plain.is_reserved and not any(plain in net for net in _INSIDE)
     if plain in _NAT64:
         return is_public(ipaddress.IPv4Address(int(plain) & 0xFFFFFFFF))
-    return plain in _GLOBAL_UNICAST and plain.is_global and not any(plain in net for net in _TUNNELS)
+    return plain in _GLOBAL_UNICAST and plain.is_global and not any(plain in net for net in _NOBODYS)
 
 
 def all_refused(targets: PrivateTargets, host: str, addresses: Sequence[Address], port: int) -> str | None:

@@ -10,6 +10,8 @@ from typing import Self
 # 5 s, 5 min, 30 min, 2 h, 5 h, then every 10 h: with jitter the last try comes some days after the first
 DEFAULT_STEPS = "5,300,1800,7200,18000,36000,36000,36000,36000,36000,36000,36000,36000,36000,36000"
 LONGEST_RETRY_AFTER = timedelta(hours=24)
+# full jitter may say at once; a receiver that has just failed gets a moment
+LEAST_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Schedule:
         """
         if attempt > len(self.steps):
             return None
-        wait = self.steps[attempt - 1] * (1 - chance)
+        step = self.steps[attempt - 1]
+        wait = max(step * LEAST_SHARE, step * (1 - chance))
         if retry_after is not None:
             wait = max(wait, min(retry_after, LONGEST_RETRY_AFTER))
         return now + wait
