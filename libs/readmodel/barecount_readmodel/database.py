@@ -64,9 +64,12 @@ class Database:
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 pool.terminate()
 
-    async def prepare(self, views: Sequence[View]) -> str:
-        """Creates the schema of this view set unless it stands, and directs queries to it. The projector calls it at its start."""
-        schema = schema_of(self.service, views)
+    async def prepare(self, views: Sequence[View], schema: str | None = None) -> str:
+        """Creates the schema of this view set unless it stands, and directs queries to it. The projector calls it at its start.
+
+        schema: another name than the view set's own, for a rebuild.
+        """
+        schema = schema or schema_of(self.service, views)
         async with self.pool.acquire() as conn:
             await prepare(conn, schema, views, query_role=self.query_role)
         self.schema = schema

@@ -19,10 +19,10 @@ import structlog
 from barecount_eventlog import KafkaSettings
 
 from .bulk import Bulk
-from .database import Database, query_role_of
+from .database import Database
 from .equality import Comparison, compare
 from .errors import ModelsDiffer, NoLiveModel, NothingToRollBackTo, SwapBlocked
-from .schema import prepare, quoted
+from .schema import quoted
 from .swap import alone, drop, next_of, positions_of, previous_of, stands, swap
 from .view import Connection, View, schema_of
 
@@ -113,7 +113,6 @@ class Rebuild:
     async def _building(self, conn: Connection) -> AsyncIterator[Bulk]:
         """A fresh `_next`; what a killed rebuild left goes first."""
         await drop(conn, next_of(self.live))
-        await prepare(conn, next_of(self.live), self.views, query_role=query_role_of(self.service))
         async with self._projecting(next_of(self.live)) as bulk:
             yield bulk
 
@@ -121,9 +120,9 @@ class Rebuild:
     async def _projecting(self, schema: str) -> AsyncIterator[Bulk]:
         named = {"application_name": f"rebuild of {self.service}: rows, pid {os.getpid()}"}
         database = await Database.open(self.url, service=self.service, connections=8, session=SESSION | named)
-        database.schema = schema
         bulk = Bulk(self.kafka, database, self.views)
         try:
+            await database.prepare(self.views, schema)
             yield await bulk.start()
         finally:
             await bulk.stop()

@@ -104,12 +104,15 @@ class Track:
             if poison:
                 await self._park(conn, poison)
             if readable:
-                for view in self._views:
-                    await view.apply(conn, readable)
+                await self._fill(conn, readable)
         reached = {(self.where.topic, self.where.partition): next_}
         if inbox is not None:
             reached[inbox[0], inbox[1]] = inbox[2]
         return reached
+
+    async def _fill(self, conn: Connection, records: Sequence[Recorded]) -> None:
+        for view in self._views:
+            await view.apply(conn, records)
 
     async def _park(self, conn: Connection, poison: Sequence[tuple[Recorded, EnvelopeError]]) -> None:
         await conn.executemany(

@@ -1,0 +1,95 @@
+"""Many small statements in few round trips: what a view executes in a batch goes to PostgreSQL together, in its order.
+
+A view writes row by row because that reads well; a rebuild pays a round trip for each. Here `execute` with arguments is kept as
+`EXECUTE <prepared>(literals)` and sent with the next thing that needs an answer, or at the end of the batch. asyncpg has no pipeline mode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from .schema import literal
+from .view import Connection
+
+# characters of one round trip; more would only hold memory
+MOST: Final = 1_000_000
+
+
+class Pipelined:
+    """A view's connection in a rebuild. `execute` answers nothing: no view may look at its status. Call `flush` before the commit."""
+
+    def __init__(self, conn: Connection, prepared: set[str]) -> None:
+        """prepared: the names that stand on this connection already; kept by the caller beside it."""
+        self._conn, self._prepared = conn, prepared
+        self._waiting: list[str] = []
+        self._size = 0
+
+    async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:
+        row = _literals(arguments) if arguments else None
+        if row is None:
+            await self.flush()
+            return await self._conn.execute(query, *arguments, timeout=timeout)
+        name = f"p{hashlib.sha256(query.encode()).hexdigest()[:16]}"
+        if name not in self._prepared:
+            await self._conn.execute(f"PREPARE {name} AS {query}")
+            self._prepared.add(name)
+        self._waiting.append(f"EXECUTE {name}({row})")
+        self._size += len(row)
+        if self._size > MOST:
+            await self.flush()
+        return ""
+
+    async def flush(self) -> None:
+        """Raises what the first failing statement raises; the transaction is lost then, as always."""
+        if self._waiting:
+            text, self._waiting, self._size = ";".join(self._waiting), [], 0
+            await self._conn.execute(text)
+
+    async def executemany(self, command: str, args: Sequence[Sequence[Any]], *, timeout: float | None = None) -> None:
+        await self.flush()
+        await self._conn.executemany(command, args, timeout=timeout)
+
+    async def fetch(self, query: str, *args: Any, **more: Any) -> Any:
+        await self.flush()
+        return await self._conn.fetch(query, *args, **more)
+
+    async def fetchrow(self, query: str, *args: Any, **more: Any) -> Any:
+        await self.flush()
+        return await self._conn.fetchrow(query, *args, **more)
+
+    async def fetchval(self, query: str, *args: Any, **more: Any) -> Any:
+        await self.flush()
+        return await self._conn.fetchval(query, *args, **more)
+
+    async def copy_records_to_table(self, table_name: str, **more: Any) -> str:
+        await self.flush()
+        return await self._conn.copy_records_to_table(table_name, **more)
+
+
+def _literals(arguments: Sequence[Any]) -> str | None:
+    """The arguments as untyped literals, which PostgreSQL reads as the parameters' types; None when one has no such form here."""
+    found = [_literal(argument) for argument in arguments]
+    return None if None in found else ", ".join(text for text in found if text is not None)
+
+
+def _literal(value: Any) -> str | None:
+    match value:
+        case None:
+            return "NULL"
+        case str():
+            return literal(value)
+        case bool():
+            return "'t'" if value else "'f'"
+        case int() | float() | Decimal() | UUID():
+            return f"'{value}'"
+        case datetime() if value.tzinfo is not None:
+            return f"'{value.isoformat()}'"
+        case date() if not isinstance(value, datetime):
+            return f"'{value.isoformat()}'"
+        case _:
+            return None
