@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from barecount_contracts.rules import problem_type
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -124,18 +124,16 @@ def install(app: FastAPI, unaskable: Sequence[type[Exception]] = (), unreachable
 
     async def on_problem(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Problem)
-        answer = _answer(request, error)
-        if isinstance(request, WebSocket):  # the framework hands it over for sockets, and takes no answer back
-            await request.send_denial_response(answer)
-        return answer
+        return _answer(request, error)
 
     async def on_validation(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         return _answer(request, invalid_request(error))
 
-    async def on_socket_validation(websocket: WebSocket, error: Exception) -> None:
+    async def on_socket_validation(request: Request, error: Exception) -> JSONResponse:
+        # the framework gives it as the answer to the handshake
         assert isinstance(error, WebSocketRequestValidationError)
-        await websocket.send_denial_response(_answer(websocket, invalid_request(error)))
+        return _answer(request, invalid_request(error))
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
@@ -159,7 +157,7 @@ def install(app: FastAPI, unaskable: Sequence[type[Exception]] = (), unreachable
     app.add_exception_handler(HTTPException, on_http)
 
 
-def _answer(request: Request | WebSocket, problem: Problem) -> JSONResponse:
+def _answer(request: Request, problem: Problem) -> JSONResponse:
     call = request.scope.get("state", {}).get("call")
     if call is None:
         return problem.response()

@@ -41,6 +41,8 @@ class Handshake:
 
     async def __call__(self, message: Message) -> None:
         kind = message["type"]
+        if self.opened and kind.startswith("websocket.http.response."):
+            raise RuntimeError("the route refused a WebSocket that it had accepted")
         if self.opened:
             self.finished = self.finished or kind == "websocket.close"
             await self._send(message)

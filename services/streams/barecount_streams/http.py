@@ -44,7 +44,7 @@ def desk_of(request: Request) -> Desk:
     return desk
 
 
-@router.get("/stream", summary="Follow state changes as they happen", responses=ANSWER, response_class=EventStream)
+@router.get("/stream", status_code=200, summary="Follow state changes as they happen", responses=ANSWER, response_class=EventStream)
 async def follow_changes(
     request: Request,
     caller: Annotated[Caller, require("stream:read")],

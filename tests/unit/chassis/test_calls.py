@@ -246,16 +246,6 @@ async def test_a_flood_is_counted_per_window_and_no_count_is_lost_when_its_recor
     assert sum(envelope.data["count"] for envelope in written) == 3
 
 
-async def test_websockets_are_closed_as_long_as_no_route_takes_them(app: FastAPI) -> None:
-    sent: list[dict[str, object]] = []
-
-    async def send(message: dict[str, object]) -> None:
-        sent.append(message)
-
-    await app({"type": "websocket", "path": "/ws", "headers": []}, None, send)  # type: ignore[arg-type]
-    assert sent[0]["type"] == "websocket.close"
-
-
 def test_a_route_without_a_permission_keeps_the_app_from_being_built(settings: Settings, appender: RecordingAppender) -> None:
     router = APIRouter()
     router.add_api_route("/open", lambda: None)
