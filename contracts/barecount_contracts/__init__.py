@@ -1,6 +1,7 @@
 """What everyone may rely on: topics, messages, permissions, problems. No logic, no IO beyond reading the files beside it."""
 
 from .catalogue import Catalogue, Topic, catalogue, murmur2, partition_of
+from .changes import CHANGES, READ_ACTIONS, CloudEvent, Drift, Failure, StateChanged, Waits, matches, unknown_patterns
 from .common import CommandDuplicated, CommandRefused, RecordRejected, Tick, TickRecorded
 from .envelope import (
     PLATFORM,
@@ -48,10 +49,20 @@ from .pipelines import (
     StartRun,
     UpdatePipeline,
 )
+from .publishers import (
+    LONGEST_VALIDITY,
+    SIGNATURE_HEADER,
+    PublisherRegistered,
+    PublisherRevoked,
+    RegisterPublisher,
+    RevokePublisher,
+    publisher_principal,
+)
 from .records import ApiCalled, CoverageLeaf, CoveredRange, EvidenceRecord, LedgerBatch, LedgerCheckpoint, LineageEmitted, Subject
 from .rules import CommandRule, Permissions, ProblemType, allowed, command_rule, permissions, problem_type, problem_types
 from .runs import (
     DataPartitionPublished,
+    DriftDetected,
     PublishTicketGranted,
     ReportIgnored,
     RunCancelled,
@@ -71,7 +82,25 @@ from .runs import (
     TaskSucceeded,
     WorkerAnnounced,
 )
+from .webhooks import (
+    DEFAULT_EVENT_TYPES,
+    CreateWebhook,
+    DeleteWebhook,
+    RedeliverWebhook,
+    RotateWebhookSecret,
+    UpdateWebhook,
+    WebhookAttemptFailed,
+    WebhookAttemptStarted,
+    WebhookAttemptSucceeded,
+    WebhookCreated,
+    WebhookDeleted,
+    WebhookDisabled,
+    WebhookRedeliveryRequested,
+    WebhookSecretRotated,
+    WebhookUpdated,
+)
 from .work import (
+    SOURCE_COLUMNS,
     Bodies,
     CheckResult,
     ContractBody,
@@ -99,8 +128,14 @@ from .workers import (
 )
 
 __all__ = [
+    "CHANGES",
+    "DEFAULT_EVENT_TYPES",
+    "LONGEST_VALIDITY",
     "PLATFORM",
+    "READ_ACTIONS",
     "REGISTRY",
+    "SIGNATURE_HEADER",
+    "SOURCE_COLUMNS",
     "AdmitRun",
     "AnnounceWorker",
     "ApiCalled",
@@ -112,6 +147,7 @@ __all__ = [
     "Catalogue",
     "Cause",
     "CheckResult",
+    "CloudEvent",
     "CommandDuplicated",
     "CommandRefused",
     "CommandRule",
@@ -121,13 +157,18 @@ __all__ = [
     "CoverageLeaf",
     "CoveredRange",
     "CreatePipeline",
+    "CreateWebhook",
     "DataPartitionPublished",
     "DecideRequest",
     "DeletePipeline",
+    "DeleteWebhook",
+    "Drift",
+    "DriftDetected",
     "Envelope",
     "EnvelopeError",
     "Environment",
     "EvidenceRecord",
+    "Failure",
     "InputFile",
     "InterruptTask",
     "LedgerBatch",
@@ -149,10 +190,14 @@ __all__ = [
     "Publication",
     "PublishTicket",
     "PublishTicketGranted",
+    "PublisherRegistered",
+    "PublisherRevoked",
     "Reconciliation",
     "RecordDeadLettered",
     "RecordRejected",
+    "RedeliverWebhook",
     "RegisterContract",
+    "RegisterPublisher",
     "RegisterSchema",
     "ReplayApproved",
     "ReplayRefused",
@@ -165,7 +210,9 @@ __all__ = [
     "ReportTaskFailed",
     "ReportTaskStarted",
     "ReportTaskSucceeded",
+    "RevokePublisher",
     "Role",
+    "RotateWebhookSecret",
     "RunCancelRequested",
     "RunCancelled",
     "RunCancelling",
@@ -183,6 +230,7 @@ __all__ = [
     "StageMetrics",
     "StagedOutput",
     "StartRun",
+    "StateChanged",
     "StopRun",
     "Subject",
     "TaskDispatched",
@@ -197,6 +245,17 @@ __all__ = [
     "TickRecorded",
     "Topic",
     "UpdatePipeline",
+    "UpdateWebhook",
+    "Waits",
+    "WebhookAttemptFailed",
+    "WebhookAttemptStarted",
+    "WebhookAttemptSucceeded",
+    "WebhookCreated",
+    "WebhookDeleted",
+    "WebhookDisabled",
+    "WebhookRedeliveryRequested",
+    "WebhookSecretRotated",
+    "WebhookUpdated",
     "WorkerAnnounced",
     "allowed",
     "bytes_digest",
@@ -205,6 +264,7 @@ __all__ = [
     "command_id",
     "command_rule",
     "event_id",
+    "matches",
     "message",
     "murmur2",
     "parse",
@@ -213,4 +273,6 @@ __all__ = [
     "permissions",
     "problem_type",
     "problem_types",
+    "publisher_principal",
+    "unknown_patterns",
 ]

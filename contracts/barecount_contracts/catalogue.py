@@ -21,7 +21,9 @@ class Topic(Part):
     key: str
     partitions: int = Field(ge=1)
     retention: str = Field(description="`forever` or an ISO 8601 duration in days, P30D")
-    max_bytes: int
+    max_bytes: int = Field(description="The largest record that is read")
+    broker_max_bytes: int | None = Field(default=None, description="The largest that the broker takes, so that it is answered")
+    form: Literal["envelope", "cloudevent"] = Field(default="envelope", description="What a record's value is")
     writers: tuple[str, ...]
     readers: tuple[str, ...]
     payloads: tuple[str, ...]

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from .message import Message, Part, message
-from .pipelines import Digest, PlanSummary
+from .pipelines import Digest, Environment, PlanSummary
 from .work import Bodies, CheckResult, InputFile, Publication, PublishTicket, Reconciliation, StagedOutput, StageMetrics, TaskRef
 
 RUN_FACTS = (
@@ -240,3 +240,19 @@ class ReportIgnored(Message):
     task: TaskRef = Field(description="The attempt")
     code: str = Field(description="A row of problems.yaml")
     detail: str = Field(description="What happened, to which thing, and what to do now")
+
+
+@message(subject=("run", "run_id"), facts=("pipeline", "environment", "data_partition", "kind", "dataset", "expected", "actual"))
+class DriftDetected(Message):
+    """Data is not what it used to be, or what its contract says. It stops nothing: checks and reconciliation do that."""
+
+    run_id: str = Field(description="The run that met it")
+    pipeline: str = Field(description="Its pipeline")
+    environment: Environment = Field(description="Where it ran")
+    data_partition: str = Field(description="A key of the manifest's partitioning, as 2025-10-04")
+    kind: Literal["schema", "volume"] = Field(
+        description="`schema`: other columns than the contract's; `volume`: far more or fewer records"
+    )
+    dataset: str = Field(description="The source")
+    expected: str = Field(description="For people: the contract's columns, or the usual number of records")
+    actual: str = Field(description="For people: what came")

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from .catalogue import Catalogue, Topic, catalogue
+from .changes import CloudEvent
 from .envelope import Envelope
 from .message import REGISTRY, Message, Part
 from .records import CoverageLeaf, EvidenceRecord
@@ -43,7 +44,8 @@ def asyncapi(version: str) -> dict[str, Any]:
             "title": "Pipeline APIs: topics",
             "version": version,
             "description": (
-                "Every record's value is an Envelope as compact JSON, whose `data` is one of the payloads below. Commands go to the "
+                "Every record's value is an Envelope as compact JSON, whose `data` is one of the payloads below; those of state.changes are "
+                "CloudEvents in binary mode. Commands go to the "
                 "inboxes (`*.commands`), which answer each of them with exactly one outcome event. A record stands in the partition "
                 "murmur2(key) mod partitions."
             ),
@@ -53,7 +55,7 @@ def asyncapi(version: str) -> dict[str, Any]:
         "operations": _operations(rows),
         "components": {
             "messages": {name: _message(name) for name in schemas() if _is_payload(name)},
-            "messageTraits": {"record": _RECORD},
+            "messageTraits": {"record": _RECORD, "cloudevent": _CLOUDEVENT},
             "schemas": dict(sorted(parts.items())),
         },
     }
@@ -76,6 +78,24 @@ _RECORD: dict[str, Any] = {
 }
 
 
+# a CloudEvent 1.0 in the Kafka protocol binding's binary mode: attributes as headers, the value is the data alone
+_CLOUDEVENT: dict[str, Any] = {
+    "contentType": "application/json",
+    "headers": {
+        "type": "object",
+        "required": ["content-type", "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_tenant"],
+        "properties": {
+            "content-type": {"type": "string", "const": "application/json"},
+            **{
+                f"ce_{name}": {"type": "string", "description": str(field.description or "")}
+                for name, field in CloudEvent.model_fields.items()
+                if name not in ("data", "datacontenttype")
+            },
+        },
+    },
+}
+
+
 def _schema(cls: type[Part], title: str) -> dict[str, Any]:
     body = cls.model_json_schema(mode="validation")
     body.pop("title", None)
@@ -89,6 +109,14 @@ def _is_payload(name: str) -> bool:
 
 def _message(name: str) -> dict[str, Any]:
     cls = published()[name.rpartition(".v")[0], int(name.rpartition(".v")[2])]
+    if any(name in topic.payloads for topic in catalogue().topics.values() if topic.form == "cloudevent"):
+        return {
+            "name": name,
+            "title": cls.TYPE,
+            "summary": (cls.__doc__ or "").strip().split("\n")[0],
+            "traits": [{"$ref": "#/components/messageTraits/cloudevent"}],
+            "payload": {"$ref": _SCHEMAS + name},
+        }
     said = {"type": {"const": cls.TYPE}, "version": {"const": cls.VERSION}, "data": {"$ref": _SCHEMAS + name}}
     return {
         "name": name,
@@ -140,7 +168,7 @@ def _channel(topic: Topic) -> dict[str, Any]:
                 "topicConfiguration": {
                     "cleanup.policy": ["delete"],
                     "retention.ms": topic.retention_ms,
-                    "max.message.bytes": topic.max_bytes,
+                    "max.message.bytes": topic.broker_max_bytes or topic.max_bytes,
                 },
             }
         },

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from barecount_contracts import Envelope, EvidenceRecord, catalogue, permissions, problem_types
+from barecount_contracts import CHANGES, READ_ACTIONS, CloudEvent, Envelope, EvidenceRecord, catalogue, permissions, problem_types
 from barecount_contracts.schema import asyncapi, published, schema_text, schemas
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,10 +57,17 @@ def test_every_type_has_an_example_that_its_schema_and_class_accept(name: str) -
     file = EXAMPLES / f"{name}.json"
     assert file.exists(), f"add contracts/examples/{name}.json: a whole record as it stands in the log"
     record = json.loads(file.read_text())
+    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    if "specversion" in record:
+        # what stands on a topic of form `cloudevent`, in the JSON event format
+        event = CloudEvent.model_validate(record)
+        assert event.type in CHANGES
+        assert event.change().to_data() == record["data"]
+        jsonschema.Draft202012Validator(schemas()[name], format_checker=checker).validate(record["data"])
+        return
     envelope = Envelope.model_validate(record)
     assert f"{envelope.type}.v{envelope.version}" == name
     assert envelope.payload().to_data() == record["data"]
-    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
     jsonschema.Draft202012Validator(schemas()[name], format_checker=checker).validate(record["data"])
     jsonschema.Draft202012Validator(schemas()["Envelope.v1"], format_checker=checker).validate(record)
 
@@ -113,9 +120,15 @@ def test_the_import_contracts_list_every_member_of_the_workspace() -> None:
 def test_topics_of_events_never_expire() -> None:
     raw = yaml.safe_load((ROOT / "contracts" / "topics.yaml").read_text())
     for name, row in raw["topics"].items():
-        if name.endswith(".events") or name in ("evidence.ledger", "api.calls"):
+        if name.endswith((".events", ".attempts")) or name in ("evidence.ledger", "api.calls"):
             assert row["retention"] == "forever", name
 
 
 def test_evidence_records_keep_their_form() -> None:
     assert EvidenceRecord.model_fields["kind"].default == "record"
+
+
+def test_every_public_change_tells_of_a_payload_that_exists_and_needs_an_action_that_exists() -> None:
+    known = {name for name, _ in published()}
+    assert {told for told, _ in CHANGES.values()} <= known, "barecount_contracts/changes.py names payload types that do not exist"
+    assert set(READ_ACTIONS.values()) <= set(permissions().actions)
