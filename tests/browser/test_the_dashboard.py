@@ -139,8 +139,8 @@ def test_a_run_that_failed_shows_why(looker: Looker) -> None:
 
 def test_a_run_shows_stages_figures_logs_lineage_and_the_chain_of_evidence(looker: Looker) -> None:
     page = looker.as_("auditor", to=f"/runs/{REPLAY}")
-    expect(page.locator(".timeline li")).to_have_count(4)
-    expect(page.locator(".timeline li", has_text="publish")).to_contain_text("108 → 108")
+    expect(page.locator(".timeline > li")).to_have_count(4)
+    expect(page.locator(".timeline > li").last).to_contain_text("108 → 108")
     metrics = looker.product.client("operator").get(f"/runs/{REPLAY}/metrics")
     expect(page.locator(".figure", has_text="Read")).to_contain_text(f"{metrics['records_in']:,}")
     expect(page.get_by_role("region", name="Logs")).to_contain_text("stage started")
@@ -159,7 +159,7 @@ def test_a_run_that_is_open_grows_while_it_works(looker: Looker) -> None:
     starts_a_run(looker.product, "watched_from_inside")
     page = looker.as_("operator", to="/runs/watched_from_inside")
     expect(page.locator(".head .badge")).to_have_text("succeeded", timeout=PATIENT_MS)
-    expect(page.locator(".timeline li .state .badge.good")).to_have_count(4)
+    expect(page.locator(".timeline > li .state .badge.good")).to_have_count(4)
     expect(page.get_by_role("region", name="Logs").locator(".logs")).to_contain_text("published", timeout=PATIENT_MS)
     expect(page.get_by_role("region", name="Chain of evidence")).to_contain_text("run succeeded", timeout=PATIENT_MS)
 
