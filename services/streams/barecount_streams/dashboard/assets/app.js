@@ -114,6 +114,13 @@ function ask(why) {
   signIn(root, why, (text) => { keep(text); start(); });
 }
 
+document.addEventListener("click", (event) => {
+  const card = root.querySelector(".who[open]");
+  if (card && !card.contains(event.target)) card.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") root.querySelector(".who[open]")?.removeAttribute("open");
+});
 whenUnauthenticated(() => { if (token()) signOut("Your token is not valid any more: sign in again."); });
 // a link with a token may be opened in a tab that stands here already
 window.addEventListener("hashchange", () => {

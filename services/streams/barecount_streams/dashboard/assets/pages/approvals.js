@@ -45,7 +45,7 @@ function card(request, me, read) {
     own ? el("p.note", "This is your own request: another person must decide it.") : null,
     may("decisions:write")
       ? el("footer",
-        el("button.button.primary", { type: "button", onclick: () => decide(request, "approve", read) }, "Approve…"),
+        el("button.button", { type: "button", class: own ? "" : "primary", onclick: () => decide(request, "approve", read) }, "Approve…"),
         el("button.button", { type: "button", onclick: () => decide(request, "reject", read) }, "Reject…"),
         el("small.faint", `What is approved is exactly this plan: ${short(request.plan_digest, 15)}`))
       : el("p.faint", "Your role may see requests, not decide them."));

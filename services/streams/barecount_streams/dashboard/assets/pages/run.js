@@ -33,7 +33,7 @@ export function run(root, [runId]) {
       refill(head, header(found, metrics));
       refill(timeline, stages(found));
       refill(sums, reconciliations(metrics));
-      refill(outcome, published(partitions.items));
+      refill(outcome, published(partitions.items, ended(found.status)));
       // the stream was faster than the read model: ask again until it has caught up
       if (rank(found.status) < heard) setTimeout(read, 300);
     } catch (error) {

@@ -16,9 +16,9 @@ export function reconciliations(metrics) {
         el("td", one.holds ? "✓ yes" : "✗ no")))))));
 }
 
-export function published(partitions) {
+export function published(partitions, over) {
   const rows = partitions.flatMap((one) => one.publications.map((publication) => ({ ...publication, data_partition: one.data_partition })));
-  if (!rows.length) return section("Published", {}, empty("Nothing was published", "A run publishes only after its checks and reconciliations hold."));
+  if (!rows.length) return section("Published", {}, empty(over ? "Nothing was published" : "Nothing is published yet", "A run publishes only after its checks and reconciliations hold."));
   return section("Published", { count: rows.length },
     el("div.scroll", el("table.dense",
       el("thead", el("tr", el("th", "Partition"), el("th", "Table"), el("th.num", "Rows"), el("th.num", "Version"), el("th.num", "Ticket"), el("th", "Files"), el("th", "When"))),
