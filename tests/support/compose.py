@@ -47,7 +47,8 @@ class Composed:
         return done
 
     def cli(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.call("run", "--rm", "-T", "cli", *args, check=check)
+        # everything runs: without --no-deps the older compose would provision again before each call
+        return self.call("run", "--rm", "--no-deps", "-T", "cli", *args, check=check)
 
     def up(self) -> None:
         """Returns when every container that has a health check is healthy and the edge answers."""
