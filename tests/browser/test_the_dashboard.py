@@ -181,6 +181,20 @@ def test_markup_in_names_is_shown_as_text(looker: Looker) -> None:
     assert page.title() == "Pipelines · Barecount"
 
 
+def test_an_endpoint_that_cannot_be_reached_is_shown_as_failing(looker: Looker) -> None:
+    order = {"url": "https://receiver.invalid/hook", "event_types": ["run.*"], "description": "nobody is there"}
+    created = looker.product.client("operator").write("POST", "/webhooks", order)
+    endpoint = created["event"]["data"]["endpoint_id"]
+    page = looker.as_("operator", to="/webhooks")
+    shown = page.locator(f'tr[data-endpoint="{endpoint}"]')
+    expect(shown).to_contain_text("delivering")
+    starts_a_run(looker.product, "told_to_nobody")
+    expect(shown).to_contain_text("failing", timeout=PATIENT_MS)
+    shown.get_by_role("link").click()
+    expect(page.get_by_role("region", name="Deliveries").locator("tr", has_text="run.queued")).to_contain_text("dns")
+    looker.product.client("operator").write("DELETE", f"/webhooks/{endpoint}")
+
+
 def test_the_keyboard_alone_leads_to_a_run(looker: Looker) -> None:
     page = looker.as_("operator")
     expect(row(page, RUN)).to_be_visible()
@@ -194,7 +208,7 @@ def test_the_keyboard_alone_leads_to_a_run(looker: Looker) -> None:
     expect(page.get_by_role("heading", level=1)).to_contain_text(RUN)
 
 
-@pytest.mark.parametrize("path", ["/runs", f"/runs/{RUN}", "/approvals", "/pipelines"])
+@pytest.mark.parametrize("path", ["/runs", f"/runs/{RUN}", "/approvals", "/pipelines", "/webhooks"])
 def test_nothing_is_wider_than_a_small_screen(looker: Looker, path: str) -> None:
     page = looker.as_("tenant_admin", to=path, width=400)
     page.wait_for_load_state("load")

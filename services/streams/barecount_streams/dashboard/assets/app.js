@@ -3,12 +3,14 @@
 import { get, whenUnauthenticated } from "./api.js";
 import { el, fill, icon } from "./dom.js";
 import { live } from "./live.js";
-import { badge, keepTimes, paced } from "./parts.js";
+import { badge, keepTimes, paced, when } from "./parts.js";
 import { approvals } from "./pages/approvals.js";
 import { pipelines } from "./pages/pipelines.js";
 import { run } from "./pages/run.js";
 import { runs } from "./pages/runs.js";
 import { signIn } from "./pages/sign_in.js";
+import { webhook } from "./pages/webhook.js";
+import { webhooks } from "./pages/webhooks.js";
 import { adoptToken, allowedActions, claims, forget, keep, loadPermissions, may, token } from "./session.js";
 
 // each page: (root, parameters) → a function that ends it. `needs`: the action without which it is not offered
@@ -17,6 +19,8 @@ const PAGES = [
   { path: /^\/runs\/([^/]+)$/, page: run, title: "Run", under: "/runs" },
   { path: /^\/approvals$/, page: approvals, title: "Approvals", nav: "/approvals", icon: "approvals", needs: "decisions:read" },
   { path: /^\/pipelines$/, page: pipelines, title: "Pipelines", nav: "/pipelines", icon: "pipelines", needs: "pipelines:read" },
+  { path: /^\/webhooks$/, page: webhooks, title: "Webhooks", nav: "/webhooks", icon: "webhooks", needs: "webhooks:read" },
+  { path: /^\/webhooks\/([^/]+)$/, page: webhook, title: "Webhook", under: "/webhooks" },
 ];
 const STATES = {
   live: "Live", connecting: "Connecting", "catching-up": "Catching up", cut: "Reconnecting", polling: "Asking every 3 s", off: "Off",
@@ -47,7 +51,7 @@ function who() {
     el("summary", el("span.face", { "aria-hidden": "true" }, said.subject.slice(0, 1).toUpperCase()),
       el("span", el("strong", said.subject), el("small", `${said.tenant} · ${said.roles.join(", ") || "no role"}`))),
     el("div.card",
-      el("p", "The token ends ", el("time", { datetime: new Date(said.expires).toISOString() }, new Date(said.expires).toLocaleTimeString()), "."),
+      el("p", "The token ends ", said.expires ? when(new Date(said.expires).toISOString()) : "never", "."),
       el("p", "You may:"), el("ul.actions", allowedActions().map((action) => el("li", el("code", action)))),
       el("button.button", { type: "button", onclick: signOut }, icon("out"), "Sign out")));
 }

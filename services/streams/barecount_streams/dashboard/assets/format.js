@@ -28,11 +28,11 @@ export function duration(ms) {
 
 export function ago(time, now = Date.now()) {
   const seconds = Math.round((now - Date.parse(time)) / 1000);
-  if (seconds < 3) return "now";
-  if (seconds < 60) return `${seconds} s ago`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`;
-  return `${Math.floor(seconds / 86_400)} d ago`;
+  const size = Math.abs(seconds);
+  // clocks differ a little: a moment in the future is now
+  if (size < 3) return "now";
+  const said = size < 60 ? `${size} s` : size < 3600 ? `${Math.floor(size / 60)} min` : size < 86_400 ? `${Math.floor(size / 3600)} h` : `${Math.floor(size / 86_400)} d`;
+  return seconds > 0 ? `${said} ago` : `in ${said}`;
 }
 
 export const absolute = (time) => ABSOLUTE.format(new Date(time));

@@ -6,8 +6,8 @@ import { absolute, ago, short } from "./format.js";
 
 const MOODS = {
   succeeded: "good", approved: "good", published: "good", ok: "good", active: "good", live: "good",
-  failed: "bad", rejected: "bad", refused: "bad", disabled: "bad", lost: "bad", "lease-expired": "bad", failing: "bad",
-  running: "busy", started: "busy", dispatched: "busy", validated: "busy", "catching-up": "busy", connecting: "busy",
+  failed: "bad", rejected: "bad", refused: "bad", disabled: "bad", lost: "bad", open: "bad", "lease-expired": "bad", failing: "bad",
+  running: "busy", started: "busy", dispatched: "busy", validated: "busy", "half-open": "busy", "catching-up": "busy", connecting: "busy",
   waiting: "wait", queued: "wait", requested: "wait", pending: "wait", cancelling: "wait", polling: "wait", cut: "wait",
 };
 

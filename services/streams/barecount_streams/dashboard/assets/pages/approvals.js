@@ -87,8 +87,9 @@ function row(one, me) {
     el("td.what", one.new_run_id ? [link(one.new_run_id), el("small", "replay of ", link(one.run_id))] : link(one.run_id)),
     el("td.tabular", { "data-label": "Partition" }, one.data_partition),
     el("td.because", { "data-label": "Why" }, one.code ? [el("code", one.code), " "] : null, one.detail ?? one.reason ?? "–",
+      one.rule ? el("small", one.rule) : null,
       one.extra?.difference ? el("details", el("summary", "What has changed"), differences(one.extra.difference)) : null),
     el("td", { "data-label": "Asked by" }, person(one.requested_by)),
-    el("td", { "data-label": "Decided by" }, one.decided_by === "service:command" ? el("span", "policy", one.rule ? el("small", one.rule) : null) : person(one.decided_by)),
+    el("td", { "data-label": "Decided by" }, one.decided_by === "service:command" ? el("span", { title: one.rule }, "policy") : person(one.decided_by)),
     el("td", { "data-label": "When" }, when(one.decided_at ?? one.requested_at)));
 }
