@@ -50,6 +50,7 @@ def show(found: dict[str, Any]) -> None:
         ("address", "left"),
         ("health", "left"),
         ("lag", "right"),
+        ("rejected", "right"),
         ("memory", "right"),
         ("restarts", "right"),
         ("log", "left"),
@@ -58,8 +59,18 @@ def show(found: dict[str, Any]) -> None:
     for row in found["processes"]:
         colour = {"ready": "green", "starting": "yellow"}.get(row["health"], "red")
         memory = f"{row['pss_bytes'] / 2**20:.0f} MiB" if row["pss_bytes"] else ""
+        rejected = sum(row["rejected"].values()) if row["rejected"] is not None else None
         health = f"[{colour}]{row['health']}[/{colour}]"
-        cells = (row["pid"], row["address"].removeprefix("http://"), health, row["lag"], memory, row["restarts"], Path(row["log"]).name)
+        cells = (
+            row["pid"],
+            row["address"].removeprefix("http://"),
+            health,
+            row["lag"],
+            rejected,
+            memory,
+            row["restarts"],
+            Path(row["log"]).name,
+        )
         table.add_row(row["name"], *("" if cell is None else str(cell) for cell in cells))
     console.print(table)
     for row in found["processes"]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+from collections import Counter
 from typing import Any
 
 import psutil
@@ -12,10 +14,15 @@ from . import ports, record
 from .kafka import answers
 from .settings import StackSettings
 
+# a line of the Prometheus text that a service serves
+_REJECTED = re.compile(r'^barecount_handler_rejected_total\{[^}]*code="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
+
 
 def status(settings: StackSettings) -> dict[str, Any]:
-    """{"state", "url", "data_dir", "supervisor", "processes": [{"name", "pid", "address", "health", "lag", "log", "pss_bytes",
+    """{"state", "url", "data_dir", "supervisor", "processes": [{"name", "pid", "address", "health", "lag", "rejected", "log", "pss_bytes",
     "restarts", "last_error", "last_lines"}], "pss_bytes"}.
+
+    rejected: inbox records that the service could not let in since it started, code → count; None where there is no inbox.
 
     state: stopped, starting, ready, stopping, or orphaned (its supervisor was killed).
     """
@@ -46,8 +53,16 @@ def status(settings: StackSettings) -> dict[str, Any]:
 def _row(one: dict[str, Any]) -> dict[str, Any]:
     lives = bool(one.get("pid")) and record.same_process(one["pid"], one.get("started"))
     health, lag = _health(one["name"], one["address"]) if lives else ("down", None)
+    rejected = _rejected(one["address"]) if health == "ready" and lag is not None else None
     shown = {name: one.get(name) for name in ("name", "pid", "address", "log", "restarts", "last_error", "last_lines")}
-    return {**shown, "pid": one["pid"] if lives else None, "health": health, "lag": lag, "pss_bytes": _pss(one["pid"]) if lives else None}
+    return {
+        **shown,
+        "pid": one["pid"] if lives else None,
+        "health": health,
+        "lag": lag,
+        "rejected": rejected,
+        "pss_bytes": _pss(one["pid"]) if lives else None,
+    }
 
 
 def _health(name: str, address: str) -> tuple[str, int | None]:
@@ -56,16 +71,35 @@ def _health(name: str, address: str) -> tuple[str, int | None]:
         return ("ready" if answers(port) else "starting"), None
     if name in ("postgres", "caddy"):
         return ("ready" if ports.accepts(port) else "starting"), None
+    answer = _asked(port, "/health/ready")
+    if answer is None:
+        return "starting", None
+    status, body = answer
+    return ("ready" if status == 200 else "starting"), _lag(body)
+
+
+def _asked(port: int, path: str) -> tuple[int, bytes] | None:
+    """(status, body) of a service's own page; None when it does not answer."""
     connection = http.client.HTTPConnection(ports.HOST, port, timeout=2)
     try:
-        connection.request("GET", "/health/ready")
+        connection.request("GET", path)
         answer = connection.getresponse()
-        body = answer.read()
+        return answer.status, answer.read()
     except (OSError, http.client.HTTPException):
-        return "starting", None
+        return None
     finally:
         connection.close()
-    return ("ready" if answer.status == 200 else "starting"), _lag(body)
+
+
+def _rejected(address: str) -> dict[str, int] | None:
+    answer = _asked(int(address.rpartition(":")[2]), "/metrics")
+    # only the owner of an inbox has such a line
+    if answer is None or b"\nbarecount_handler_owned{" not in answer[1]:
+        return None
+    found = Counter[str]()
+    for code, count in _REJECTED.findall(answer[1].decode()):
+        found[code] += int(float(count))
+    return dict(sorted(found.items()))
 
 
 def _lag(body: bytes) -> int | None:

@@ -14,6 +14,9 @@ HANDLER_OWNED = Gauge(
 HANDLER_BATCH = Histogram("barecount_handler_batch_records", "Inbox records in one transaction", ["service", "inbox"], buckets=_RECORDS)
 HANDLER_OUTCOMES = Counter("barecount_handler_outcomes_total", "Outcomes by type", ["service", "inbox", "type"])
 HANDLER_REFUSED = Counter("barecount_handler_refused_total", "Rejected records and refused commands by code", ["service", "inbox", "code"])
+HANDLER_REJECTED = Counter(
+    "barecount_handler_rejected_total", "Inbox records that were let in by nobody, by code", ["service", "inbox", "code"]
+)
 HANDLER_TAKEOVERS = Counter("barecount_handler_takeovers_total", "Take-overs by what made them necessary", ["service", "inbox", "reason"])
 HANDLER_RESTORE = Histogram("barecount_handler_restore_seconds", "Take-over until reading", ["service", "inbox"], buckets=_SECONDS)
 HANDLER_TICKS = Counter("barecount_handler_ticks_total", "Ticks appended by the owner", ["service", "inbox"])

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import structlog
 from aiokafka import TopicPartition
-from barecount_contracts import EnvelopeError, Position
+from barecount_contracts import EnvelopeError, Position, RecordRejected
 
 from . import metrics
 from .appender import Appender
@@ -252,6 +252,8 @@ class Owner(Generic[S]):
             metrics.HANDLER_OUTCOMES.labels(**self._labels, type=answer.outcome).inc()
             if answer.refused is not None:
                 metrics.HANDLER_REFUSED.labels(**self._labels, code=answer.refused).inc()
+                if answer.outcome == RecordRejected.TYPE:
+                    metrics.HANDLER_REJECTED.labels(**self._labels, code=answer.refused).inc()
         self._changed()
 
     def _tick_due(self) -> float | None:
