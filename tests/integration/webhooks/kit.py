@@ -174,7 +174,11 @@ class Place:
         relays = method == "GET" and any(part in path for part in ("/deliveries", "/secret", "/health"))
         service = self.webhooks if relays else self.command
         async with service.client(role, tenant) as http:
-            answer = await http.request(method, path, json=body, headers={"Prefer": "wait=15"})
+            headers = {"Prefer": "wait=15", "Idempotency-Key": str(uuid4())}
+            async with asyncio.timeout(SECONDS):
+                # a machine under load may answer 503, which is safe to repeat under the same key
+                while (answer := await http.request(method, path, json=body, headers=headers)).status_code == 503:
+                    await asyncio.sleep(0.1)
         return {**answer.json(), "http": answer.status_code}
 
     async def create(self, tenant: str, url: str, *types: str, **more: Any) -> str:

@@ -11,24 +11,111 @@ from hypothesis import strategies as st
 
 pytestmark = pytest.mark.unit
 
-PRIVATE = """
-0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.254 168.63.129.16 169.254.169.254 169.254.170.2 172.16.0.1
-172.31.255.255 192.0.0.1 192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1
-255.255.255.255 :: ::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 ::127.0.0.1 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe
-64:ff9b:1::1 100::1 2001::1 2001:0:7f00:1:: 2001:db8::1 2002:7f00:1:: 2002:a9fe:a9fe:: 3fff::1 5f00::1 fc00::1 fd00:ec2::254 fe80::1 fec0::1 ff02::1
-""".split()
-PUBLIC = "1.1.1.1 8.8.8.8 93.184.216.34 172.32.0.1 100.63.255.255 2606:4700::1111 2a00:1450:4001::1 ::ffff:8.8.8.8 64:ff9b::808:808".split()
+PRIVATE = [
+    "0.0.0.0",
+    "0.1.2.3",
+    "10.0.0.1",
+    "100.64.0.1",
+    "100.100.100.200",
+    "127.0.0.1",
+    "127.255.255.254",
+    "168.63.129.16",
+    "169.254.169.254",
+    "169.254.170.2",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.0.0.1",
+    "192.0.2.1",
+    "192.88.99.1",
+    "192.168.1.1",
+    "198.18.0.1",
+    "198.51.100.1",
+    "203.0.113.1",
+    "224.0.0.1",
+    "239.255.255.255",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::ffff:169.254.169.254",
+    "::127.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::1",
+    "100::1",
+    "2001::1",
+    "2001:0:7f00:1::",
+    "2001:db8::1",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::",
+    "3fff::1",
+    "5f00::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fec0::1",
+    "ff02::1",
+]
+PUBLIC = [
+    "1.1.1.1",
+    "8.8.8.8",
+    "93.184.216.34",
+    "172.32.0.1",
+    "100.63.255.255",
+    "2606:4700::1111",
+    "2a00:1450:4001::1",
+    "::ffff:8.8.8.8",
+    "64:ff9b::808:808",
+]
 
 NOTHING = PrivateTargets()
-REFUSED = """
-http://example.com/ ftp://example.com/ //example.com/ example.com javascript:alert(1) https:// https:///x https://user@example.com/
-https://user:secret@example.com/ https://example.com@10.0.0.1/ https://example.com/#part https://example.com/# https://localhost/
-https://x.localhost/ https://LOCALHOST./ https://intranet/ https://127.0.0.1/ https://127.1/ https://2130706433/ https://0x7f000001/
-https://0x7f.0.0.1/ https://0177.0.0.1/ https://127.0.0.0x1/ https://127.0.0.1./ https://0/ https://[::1]/ https://[::ffff:127.0.0.1]/
-https://[::ffff:7f00:1]/ https://[fe80::1%25eth0]/ https://[64:ff9b::7f00:1]/ https://169.254.169.254/latest/meta-data https://１２７.０.０.１/
-https://①②⑦.0.0.1/ https://example.com:0/ https://example.com:99999/ https://example.com:x/ https://exa_mple..com/ https://-x.example/
-https://example.com\\@10.0.0.1/ https://example.com/ü https://[::1 https://[v1.x]/ https://10.0.0.1:443/
-""".split()
+REFUSED = [
+    "http://example.com/",
+    "ftp://example.com/",
+    "//example.com/",
+    "example.com",
+    "javascript:alert(1)",
+    "https://",
+    "https:///x",
+    "https://user@example.com/",
+    "https://user:secret@example.com/",
+    "https://example.com@10.0.0.1/",
+    "https://example.com/#part",
+    "https://example.com/#",
+    "https://localhost/",
+    "https://x.localhost/",
+    "https://LOCALHOST./",
+    "https://intranet/",
+    "https://127.0.0.1/",
+    "https://127.1/",
+    "https://2130706433/",
+    "https://0x7f000001/",
+    "https://0x7f.0.0.1/",
+    "https://0177.0.0.1/",
+    "https://127.0.0.0x1/",
+    "https://127.0.0.1./",
+    "https://0/",
+    "https://[::1]/",
+    "https://[::ffff:127.0.0.1]/",
+    "https://[::ffff:7f00:1]/",
+    "https://[fe80::1%25eth0]/",
+    "https://[64:ff9b::7f00:1]/",
+    "https://169.254.169.254/latest/meta-data",
+    "https://１２７.０.０.１/",
+    "https://①②⑦.0.0.1/",
+    "https://example.com:0/",
+    "https://example.com:99999/",
+    "https://example.com:x/",
+    "https://exa_mple..com/",
+    "https://-x.example/",
+    "https://example.com\\@10.0.0.1/",
+    "https://example.com/ü",
+    "https://[::1",
+    "https://[v1.x]/",
+    "https://10.0.0.1:443/",
+]
 TAKEN = {
     "https://example.com": ("example.com", 443, "/"),
     "https://EXAMPLE.com:8443/hooks?a=1": ("example.com", 8443, "/hooks?a=1"),

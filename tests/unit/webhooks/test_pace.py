@@ -63,7 +63,8 @@ def test_an_endpoint_that_takes_nothing_is_probed_by_one_call_and_closed_again_b
 @pytest.mark.parametrize(
     ("status", "error", "load"),
     [(200, None, "taken"), (204, None, "taken"), (301, "redirect", "refused"), (400, "status", "refused"), (410, "status", "refused"),
-     (429, "status", "overloaded"), (500, "status", "refused"), (502, "status", "overloaded"), (503, "status", "overloaded"), (100, "status", "refused")],
+     (429, "status", "overloaded"), (500, "status", "refused"), (502, "status", "overloaded"), (503, "status", "overloaded"),
+     (100, "status", "refused")],
 )  # fmt: skip
 def test_only_2xx_is_taken(status: int, error: str | None, load: str) -> None:
     outcome = judged(status, "", None)
