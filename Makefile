@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard contracts/barecount_* libs/*/barecount_* services/*/barecount_* deploy/local/barecount_*)
 # a copy of the lock that was installed: equal means there is nothing to do
 INSTALLED := $(VENV)/installed.lock
+# tests that wait for processes more than they compute: a lane of their own
+WHOLE := $(wildcard tests/chaos tests/browser tests/e2e tests/conformance/http)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status clean test check contracts images test-containers chaos bench
+.PHONY: help install up down status clean test test-products test-parts check contracts images test-containers chaos bench
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +37,14 @@ status: ## every process with its address, health, memory and log file
 clean: ## stop everything and delete the data folder
 	@$(BIN)/barecount clean
 
-test: install ## every test, against real servers that the tests start themselves
-	@$(BIN)/pytest
+test: install ## every test, against real servers that the tests start themselves; two lanes side by side
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target test-products test-parts
+
+test-products: install ## only the tests that start the whole product
+	@$(BIN)/pytest $(WHOLE)
+
+test-parts: install ## all the other tests
+	@$(BIN)/pytest $(addprefix --ignore=,$(WHOLE))
 
 check: install ## format, lint, types, floors, contracts
 	@$(BIN)/ruff format --check --quiet .

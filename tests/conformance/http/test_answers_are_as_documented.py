@@ -31,7 +31,7 @@ from tests.support.stack import Stack
 EXAMPLES = 20
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance, response_headers_conformance]
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240), pytest.mark.usefixtures("story")]
 load_all_checks()
 
 
