@@ -54,6 +54,7 @@ class Follower:
         self.position = position
         self._reader: Reader | None = None
         self._gap: Gap | None = None
+        self._ending: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(
@@ -107,19 +108,14 @@ class Follower:
             return Taken(gap=self._jump(first, "retention"))
 
     async def close(self) -> None:
-        """Gives the catch-up reader back."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            metrics.CATCHING_UP.dec()
-            self._hub.catch_ups.release()
-            await reader.stop()
+        """Gives the catch-up reader back; returns when it has stopped."""
+        self._give_back()
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _further(self) -> list[Entry]:
         ring = self._hub.ring(self.partition)
         if self.position < ring.floor:
             return await self._from_the_log()
-        if self._reader is not None:
-            await self.close()
         while True:
             moved = ring.moved
             if self.position < ring.floor:
@@ -137,8 +133,19 @@ class Follower:
         batch = await self._reader.take(where, BATCH)
         if batch is None:
             return []
-        self.position = batch.next
-        return self._hub.entries(batch)
+        entries, self.position = self._hub.entries(batch), batch.next
+        if self.position >= self._hub.ring(self.partition).floor:
+            self._give_back()  # not awaited: a wait that is cancelled here would lose the entries
+        return entries
+
+    def _give_back(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            metrics.CATCHING_UP.dec()
+            self._hub.catch_ups.release()
+            ending = asyncio.create_task(reader.stop())
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
 
     async def _started(self) -> Reader:
         await self._hub.catch_ups.acquire()
