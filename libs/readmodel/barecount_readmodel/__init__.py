@@ -22,6 +22,7 @@ from .errors import (
     TokenError,
 )
 from .projector import Projector
+from .reach import reach
 from .rebuild import Rebuild
 from .rebuilding import rebuild_main
 from .rows import insert_rows
@@ -54,6 +55,7 @@ __all__ = [
     "View",
     "insert_rows",
     "query_role_of",
+    "reach",
     "rebuild_main",
     "schema_of",
     "token_secret",

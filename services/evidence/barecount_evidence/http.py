@@ -11,7 +11,7 @@ from uuid import UUID
 
 from barecount_chassis import Caller, ConsistencyToken, Problem, require
 from barecount_contracts import PLATFORM, Outcome
-from barecount_readmodel import EVERY_TENANT, Connection, Database, Projector, Token, TokenError
+from barecount_readmodel import EVERY_TENANT, Connection, Database, Projector, Token, reach
 from barecount_transparency import Tile, TileError, TlogProof, TreeRangeError, VerifyingKey, encode_bundle, leaf_hash, loads, tile_content
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -50,18 +50,14 @@ async def _fresh(parts: Annotated[Parts, Depends(_parts)], token: ConsistencyTok
     """Waits until the read model has what the caller's token names."""
     if token is None:
         return parts
-    try:
-        named = Token.decode(token, parts.secret).positions
-    except TokenError as error:
-        raise Problem(error.code, error.detail) from error
+    await reach(parts.projector, token, parts.secret, topics=("evidence.ledger",))
+    named = Token.decode(token, parts.secret).positions
     wanted = {(topic, partition): offset for topic, partition, offset in named if topic != "evidence.ledger"}
-    own = Token(tuple(row for row in named if row[0] == "evidence.ledger"), 0)
 
     async def there() -> bool | None:
         async with parts.database.query(EVERY_TENANT) as conn:
             return await coverage.reached(conn, wanted) or None
 
-    await parts.projector.wait(own, TOKEN_SECONDS)
     if wanted and await parts.projector.until(there, TOKEN_SECONDS) is None:
         raise Problem("not-yet-projected", "the ledger does not hold the records that the token names yet")
     return parts

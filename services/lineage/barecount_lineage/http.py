@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from barecount_chassis import Caller, ConsistencyToken, Problem, require
-from barecount_contracts import catalogue
-from barecount_readmodel import Connection, Database, NotYetProjected, Projector, Token, TokenError
+from barecount_readmodel import Connection, Database, Projector, reach
 from fastapi import APIRouter, Depends, Query, Request
 
 from .answers import ColumnsLineage, LineageEvents, LineageGraph
@@ -15,7 +14,6 @@ from .domain.names import DATASETS
 from .views import events, graph
 from .views.walk import Direction, Walk
 
-TOKEN_SECONDS: Final = 2.0
 MOST_DEPTH: Final = 10
 
 router = APIRouter()
@@ -34,17 +32,8 @@ class Parts:
 async def _fresh(request: Request, token: ConsistencyToken = None) -> Parts:
     """Waits until the read model has what the caller's token names, as far as it reads those logs."""
     parts: Parts = request.app.state.parts
-    if token is None:
-        return parts
-    try:
-        named = Token.decode(token, parts.secret)
-        # commands' outcomes are events of the log that this service projects; other logs it does not read
-        own = tuple(row for row in named.positions if row[0] in ("control.events", "lineage.events", "pipelines.commands"))
-        await parts.projector.wait(Token(own, catalogue().generation), TOKEN_SECONDS)
-    except TokenError as error:
-        raise Problem(error.code, error.detail) from error
-    except NotYetProjected as error:
-        raise Problem("not-yet-projected", str(error)) from error
+    # commands' outcomes are events of the log that this service projects; other logs it does not read
+    await reach(parts.projector, token, parts.secret, topics=("control.events", "lineage.events", "pipelines.commands"))
     return parts
 
 

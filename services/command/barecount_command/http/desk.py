@@ -13,12 +13,11 @@ from barecount_chassis import Caller, CommandBus, Problem, Submitted
 from barecount_contracts import Message
 from barecount_contracts.rules import problem_types
 from barecount_eventlog import AppendFailed
-from barecount_readmodel import EVERY_TENANT, Connection, Database, NotYetProjected, Projector, Token, TokenError
+from barecount_readmodel import EVERY_TENANT, Connection, Database, NotYetProjected, Projector, Token, reach
 from fastapi.responses import JSONResponse
 
 from barecount_command.views.rows import from_json
 
-READ_WAIT_SECONDS = 2.0
 REPLAY_ENDS = ("ReplayApproved", "ReplayRefused", "ApprovalRequested")
 REFUSALS = frozenset({"CommandRefused", "ReplayRefused", "RecordRejected"})
 
@@ -147,19 +146,10 @@ class Desk:
         Raises: Problem `token-*`, or `not-yet-projected` after 2 s.
         """
         assert self.database is not None, "the service has not started"
-        if token is not None:
-            await self._reach(token)
+        assert self.projector is not None
+        await reach(self.projector, token, self.secret)
         async with self.database.query(caller.tenant) as conn:
             yield conn
-
-    async def _reach(self, token: str) -> None:
-        assert self.projector is not None
-        try:
-            await self.projector.wait(Token.decode(token, self.secret), READ_WAIT_SECONDS)
-        except TokenError as error:
-            raise Problem(error.code, error.detail) from error
-        except NotYetProjected as error:
-            raise Problem("not-yet-projected", f"your write is not in the read model after {READ_WAIT_SECONDS:g} s") from error
 
 
 def problem_of(outcome: Outcome, command_id: UUID) -> Problem:

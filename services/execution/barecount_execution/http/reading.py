@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 
 from barecount_chassis import Caller, ConsistencyToken, Problem
-from barecount_readmodel import Connection, Database, NotYetProjected, Projector, ReadModelError, Token, TokenError
+from barecount_readmodel import Connection, Database, Projector, reach
 from fastapi import Depends, Query, Request
 
-WAIT_SECONDS = 2.0
 Limit = Annotated[int, Query(ge=1, le=500, description="Items of a page")]
 Cursor = Annotated[str | None, Query(max_length=512, description="`next_cursor` of the page before")]
 
@@ -44,16 +43,7 @@ class Reading:
 
         Raises: Problem `not-yet-projected`, `token-malformed`, `token-foreign` or `token-future`.
         """
-        if token is None:
-            return
-        try:
-            await self.projector.wait(Token.decode(token, self.secret), WAIT_SECONDS)
-        except NotYetProjected as error:
-            raise Problem("not-yet-projected", str(error)) from error
-        except TokenError as error:
-            raise Problem(error.code, error.detail) from error
-        except ReadModelError as error:
-            raise Problem("service-unavailable", str(error)) from error
+        await reach(self.projector, token, self.secret)
 
 
 async def reading_of(request: Request, token: ConsistencyToken = None) -> Reading:
