@@ -130,10 +130,8 @@ class Rebuild:
 
     async def _near(self, conn: Connection, bulk: Bulk, began: float) -> None:
         """Until hardly anything is left to the live model, which goes on meanwhile."""
-        while True:
-            goal = await positions_of(conn, self.live)
-            if bulk.left(goal) <= NEARLY:
-                return
+        await self._project(bulk, await positions_of(conn, self.live), began)
+        while bulk.left(goal := await positions_of(conn, self.live)) > NEARLY:
             await self._project(bulk, goal, began)
 
     async def _project(self, bulk: Bulk, goal: Mapping[Any, int], began: float) -> None:
