@@ -177,7 +177,7 @@ class Place:
             headers = {"Prefer": "wait=15", "Idempotency-Key": str(uuid4())}
             async with asyncio.timeout(SECONDS):
                 # a machine under load may answer 503, which is safe to repeat under the same key
-                while (answer := await http.request(method, path, json=body, headers=headers)).status_code == 503:
+                while (answer := await http.request(method, path, json=body, headers=headers)).status_code == 503:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
         return {**answer.json(), "http": answer.status_code}
 

@@ -1,0 +1,66 @@
+"""The relay: events of state.changes at a receiver, each with its intent and result in the log, against a raw HTTP loop."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import httpcore
+from barecount_contracts import CloudEvent, Envelope, WebhookCreated
+from barecount_webhooks.app import build
+from barecount_webhooks.settings import WebhooksSettings
+
+from tests.bench.figure import Figure
+from tests.integration.webhooks.kit import Receiver, change, receiving
+from tests.support.servers import kafka_server, postgres_server
+from tests.support.service import appending, running, settings
+
+COUNT, AT_ONCE = 500, 32
+
+
+async def bench_webhook_deliveries() -> list[Figure]:
+    """Deliveries per second to one endpoint that takes all, against the same bodies posted by a bare loop with as many calls at once."""
+    with kafka_server() as kafka, postgres_server() as postgres, tempfile.TemporaryDirectory() as folder:
+        kafka.furnish()
+        await postgres.furnish()
+        async with receiving() as receiver:
+            given = settings(
+                WebhooksSettings, "webhooks", kafka, postgres, Path(folder),
+                webhook_private_targets=f"127.0.0.1:{receiver.port}", webhook_most_in_flight=AT_ONCE,
+            )  # fmt: skip
+            events = [change("bench", f"run-{number}") for number in range(COUNT)]
+            made = WebhookCreated(endpoint_id=f"wh_{uuid4().hex}", url=receiver.url("/relay"), event_types=("*",))
+            created = Envelope(
+                id=uuid4(), type=made.TYPE, tenant="bench", time=min(e.time for e in events), correlation=uuid4(), data=made.to_data()
+            )
+            async with appending(kafka, "command") as command, appending(kafka, "streams") as streams:
+                await command.append("control.events", "bench", created)
+                await asyncio.gather(*(streams.append_bytes("state.changes", e.tenant, e.value(), e.headers()) for e in events))
+            async with running(build, given):
+                # its start is not measured: the lane has to grow from four calls at once
+                await receiver.waits_for("/relay", COUNT // 10, 120)
+                before, began = len(receiver.at("/relay")), time.perf_counter()
+                await receiver.waits_for("/relay", COUNT, 120)
+                rate = (COUNT - before) / (time.perf_counter() - began)
+            raw = await _raw(receiver, events)
+    return [Figure("webhook deliveries, intent and result in the log", rate, "1/s", raw, None)]
+
+
+async def _raw(receiver: Receiver, events: list[CloudEvent]) -> float:
+    """The ceiling: the same bytes, the same client, as many at once; no log, no signature, no check of addresses."""
+    waiting = [event.value() for event in events]
+    began = time.perf_counter()
+    async with httpcore.AsyncConnectionPool(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE) as pool:
+
+        async def post() -> None:
+            while waiting:
+                body = waiting.pop()
+                headers = {"content-type": "application/json", "webhook-timestamp": str(datetime.now(UTC).timestamp())}
+                await pool.request("POST", receiver.url("/raw"), headers=headers, content=body)
+
+        await asyncio.gather(*(post() for _ in range(AT_ONCE)))
+    return len(events) / (time.perf_counter() - began)
