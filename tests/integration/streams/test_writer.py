@@ -15,8 +15,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
 from barecount_contracts import Position, event_id
-from barecount_eventlog import Appender, KafkaSettings, Recorded, end_offsets, read_all
+from barecount_eventlog import Appender, KafkaSettings, Recorded, TopicMissing, end_offsets, read_all
 from barecount_streams.domain.changes import ATTEMPTS, CONTROL, OUTPUT, RUNS
 from barecount_streams.handler import RESTORE_FROM, ChangeWriter
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
@@ -73,8 +74,21 @@ class Place:
 
 
 @pytest.fixture
-def place(kafka: Kafka) -> Place:
-    return Place.create(kafka)
+async def place(kafka: Kafka) -> Place:
+    made = Place.create(kafka)
+    async with asyncio.timeout(30):
+        for name in made.names.values():
+            # the controller answers before the broker knows them
+            while not await _known(made.kafka, name):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    return made
+
+
+async def _known(kafka: KafkaSettings, topic: str) -> bool:
+    try:
+        return bool(await end_offsets(kafka, topic))
+    except (TopicMissing, KafkaError):
+        return False
 
 
 @pytest.fixture
