@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter as Tally
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -20,6 +20,7 @@ from tests.integration.readmodel.kit import fresh_service, service_database
 from tests.support.servers import Postgres
 
 ROUNDS = 6
+BESIDE_ZOMBIES = 100  # records that the last owner writes while the woken ones try
 
 
 @asynccontextmanager
@@ -43,8 +44,11 @@ async def load(topics: Topics, *inboxes: str, every: float = 0.004) -> AsyncIter
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def torment(owners: Owners, dice: random.Random, rounds: int = ROUNDS) -> int:
-    """Kills or freezes the owner at a random moment, starts a successor at once, and wakes the frozen ones while it works."""
+async def torment(owners: Owners, dice: random.Random, progress: Callable[[], Awaitable[int]], rounds: int = ROUNDS) -> int:
+    """Kills or freezes the owner at a random moment, starts a successor at once, and wakes the frozen ones while it works.
+
+    progress: how many records the owners have written so far; the last successor goes on beside all that were woken.
+    """
     frozen = []
     current = await owners.start()
     for turn in range(rounds):
@@ -58,15 +62,22 @@ async def torment(owners: Owners, dice: random.Random, rounds: int = ROUNDS) -> 
         current = await owners.start()
         for zombie in frozen:
             owners.wake(zombie)
-    await asyncio.sleep(0.5)
+    written = await progress()
+    async with asyncio.timeout(30):
+        while await progress() < written + BESIDE_ZOMBIES:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
     return len(frozen)
+
+
+async def end_of(topics: Topics, topic: str) -> int:
+    return (await end_offsets(topics.kafka, topic))[0]
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_every_offset_has_one_outcome_although_owners_are_killed_and_frozen(topics: Topics, seed: int) -> None:
     async with Owners.of("handler", topics.kafka, inbox=topics.inbox, events=topics.events) as owners, load(topics, topics.inbox) as sent:
-        zombies = await torment(owners, random.Random(seed))
+        zombies = await torment(owners, random.Random(seed), lambda: end_of(topics, topics.events))
         count = sent()
     last = handler_of(topics)
     await last.start()
@@ -86,7 +97,7 @@ async def test_a_deriver_writes_every_source_record_once_although_it_is_killed_a
     (output,) = await create_topics(topics.kafka, "output")
     async with Owners.of("deriver", topics.kafka, sources=[first, second], output=output) as owners:
         async with load(topics, first, second) as sent:
-            await torment(owners, random.Random(3))
+            await torment(owners, random.Random(3), lambda: end_of(topics, output))
             assert sent() > 200
         ends = {(t, p): o for t in (first, second) for p, o in (await end_offsets(topics.kafka, t)).items()}
         async with asyncio.timeout(30):
@@ -111,12 +122,17 @@ async def test_a_projection_is_exact_although_its_process_is_killed_and_frozen(t
     handler = handler_of(topics, max_batch=10)
     await handler.start()
     async with Owners.of("projector", topics.kafka, database=url, service=service, events=topics.events) as owners:
+        conn = await asyncpg.connect(url)
+
+        async def position() -> int:
+            schema = await conn.fetchval("SELECT nspname FROM pg_namespace WHERE nspname LIKE $1", f"{service}\\_%")
+            return int(await conn.fetchval(f"SELECT next_offset FROM {schema}.projection_positions") or 0)
+
         async with load(topics, topics.inbox):
-            await torment(owners, random.Random(4))
+            await torment(owners, random.Random(4), position)
         await drained(handler, topics)
         await handler.stop()
         expected = {e.envelope.id: e.envelope.data["number"] for e in await topics.all_events()}
-        conn = await asyncpg.connect(url)
         schema = await conn.fetchval("SELECT nspname FROM pg_namespace WHERE nspname LIKE $1", f"{service}\\_%")
         end = (await end_offsets(topics.kafka, topics.events))[0]
         async with asyncio.timeout(30):
