@@ -12,7 +12,7 @@ from tests.support.stack import Stack
 
 REPLAY, DAY = "rev_kpi_20251004_01-replay-1", "2025-10-04"
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 
 
 def asks_for_a_replay(product: Stack, user: str) -> str:

@@ -18,7 +18,7 @@ from tests.support.stack import Stack
 RUN, REPLAY, DAY = "rev_kpi_20251004_01", "rev_kpi_20251004_01-replay-1", "2025-10-04"
 MARKUP = "<img src=x onerror=\"document.title='taken'\"><b>bold</b>"
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 
 
 def starts_a_run(product: Stack, run_id: str) -> None:
@@ -142,7 +142,7 @@ def test_a_run_shows_stages_figures_logs_lineage_and_the_chain_of_evidence(looke
     expect(page.locator(".timeline > li")).to_have_count(4)
     expect(page.locator(".timeline > li").last).to_contain_text("108 → 108")
     metrics = looker.product.client("operator").get(f"/runs/{REPLAY}/metrics")
-    expect(page.locator(".figure", has_text="Read")).to_contain_text(f"{metrics['records_in']:,}")
+    expect(page.locator('.figure:has(.label:text-is("Read"))')).to_contain_text(f"{metrics['records_in']:,}")
     expect(page.get_by_role("region", name="Logs")).to_contain_text("stage started")
     expect(page.get_by_role("region", name="Lineage")).to_contain_text("2025-10-04.csv")
     chain = looker.product.client("auditor").get(f"/evidence/chain?run_id={REPLAY}")
