@@ -23,7 +23,7 @@ from docker.errors import DockerException
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "compose.yaml"
 IMAGES = ("kafka", "postgres", "barecount", "edge")
 READY_SECONDS = 300
-TICK_SECONDS = 1.0
+TICK_SECONDS = 2.0
 
 
 @dataclass
