@@ -44,10 +44,9 @@ def asyncapi(version: str) -> dict[str, Any]:
             "title": "Pipeline APIs: topics",
             "version": version,
             "description": (
-                "Every record's value is an Envelope as compact JSON, whose `data` is one of the payloads below; those of state.changes are "
-                "CloudEvents in binary mode. Commands go to the "
-                "inboxes (`*.commands`), which answer each of them with exactly one outcome event. A record stands in the partition "
-                "murmur2(key) mod partitions."
+                "Every record's value is an Envelope as compact JSON, whose `data` is one of the payloads below; those of state.changes "
+                "are CloudEvents in binary mode. Commands go to the inboxes (`*.commands`), which answer each of them with exactly one "
+                "outcome event. A record stands in the partition murmur2(key) mod partitions."
             ),
         },
         "defaultContentType": "application/json",

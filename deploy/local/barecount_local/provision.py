@@ -60,7 +60,11 @@ def create_topics(admin: Any, known: Any) -> None:
                     "between partitions and their order would be lost: set it back, or start a new log generation (docs: operating)."
                 )
             continue
-        config = {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms), "max.message.bytes": str(topic.broker_max_bytes or topic.max_bytes)}
+        config = {
+            "cleanup.policy": "delete",
+            "retention.ms": str(topic.retention_ms),
+            "max.message.bytes": str(topic.broker_max_bytes or topic.max_bytes),
+        }
         if topic.is_inbox:
             # deadlines and idempotency keys are judged by the broker's clock, which no client can set
             config["message.timestamp.type"] = "LogAppendTime"
