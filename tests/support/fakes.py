@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SERVICES = ("command", "execution", "worker", "lineage", "evidence")
+SERVICES = ("command", "execution", "worker", "lineage", "evidence", "webhooks", "streams")
 
 APP = """\
 import json, os, signal, sys

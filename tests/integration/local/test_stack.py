@@ -124,7 +124,8 @@ def test_clean_refuses_a_folder_that_holds_no_stack() -> None:
 def test_every_process_is_ready_and_named_with_its_memory_and_lag(running: User) -> None:
     found = running.status()
     names = [row["name"] for row in found["processes"]]
-    assert names == ["kafka", "postgres", "caddy", "command", "execution", "lineage", "evidence", "worker-1", "worker-2"]
+    services = ["command", "execution", "lineage", "evidence", "webhooks", "streams", "worker-1", "worker-2"]
+    assert names == ["kafka", "postgres", "caddy", *services]
     assert {row["health"] for row in found["processes"]} == {"ready"}
     assert all(row["pss_bytes"] > 0 and Path(row["log"]).exists() for row in found["processes"])
     assert running.row("command")["lag"] == 3
@@ -175,6 +176,15 @@ def test_a_second_stack_runs_beside_the_first(running: User) -> None:
         ("GET", "/evidence/proof", "evidence"),
         ("GET", "/tile/0/000", "evidence"),
         ("GET", "/checkpoint", "evidence"),
+        ("GET", "/webhooks", "command"),
+        ("GET", "/webhooks/wh_1", "command"),
+        ("POST", "/webhooks/wh_1/redeliver", "command"),
+        ("GET", "/webhooks/wh_1/deliveries", "webhooks"),
+        ("GET", "/webhooks/wh_1/secret", "webhooks"),
+        ("GET", "/publishers", "command"),
+        ("GET", "/stream", "streams"),
+        ("GET", "/ui/", "streams"),
+        ("GET", "/", "streams"),
     ],
 )
 def test_the_edge_brings_each_call_to_its_service(running: User, method: str, path: str, service: str) -> None:
@@ -184,7 +194,7 @@ def test_the_edge_brings_each_call_to_its_service(running: User, method: str, pa
     assert answer["path"] == path
 
 
-@pytest.mark.parametrize("path", ["/", "/runsaway", "/metrics", "/health/ready", "/pipelinesx"])
+@pytest.mark.parametrize("path", ["/runsaway", "/metrics", "/health/ready", "/pipelinesx"])
 def test_the_edge_answers_what_belongs_to_nobody_with_a_problem_document(running: User, path: str) -> None:
     status, problem, headers = running.asks(path)
     assert status == problem["status"] == 404

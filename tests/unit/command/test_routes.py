@@ -35,6 +35,13 @@ AGREED = {
     "GET /publishers": "publishers:read",
     "POST /publishers": "publishers:write",
     "DELETE /publishers/{name}": "publishers:write",
+    "GET /webhooks": "webhooks:read",
+    "POST /webhooks": "webhooks:write",
+    "GET /webhooks/{endpoint_id}": "webhooks:read",
+    "PUT /webhooks/{endpoint_id}": "webhooks:write",
+    "DELETE /webhooks/{endpoint_id}": "webhooks:write",
+    "POST /webhooks/{endpoint_id}/rotate": "webhooks:write",
+    "POST /webhooks/{endpoint_id}/redeliver": "webhooks:write",
     "GET /commands/{command_id}": "commands:read",
 }
 
