@@ -32,7 +32,16 @@ def write(path: Path, record: dict[str, Any]) -> None:
 
 
 def started(pid: int) -> float | None:
-    """When the process with this id started (seconds since the epoch): with the id it names one process for ever."""
+    """When the process with this id started, in seconds since the machine did: with the id it names one process.
+
+    Not the time of day: that is reckoned from the boot's, which moves when the clock is set, and the process would be another one then.
+    """
+    try:
+        after_the_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(after_the_name[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        if Path("/proc/self/stat").exists():
+            return None
     try:
         return psutil.Process(pid).create_time()
     except psutil.Error:
@@ -42,11 +51,11 @@ def started(pid: int) -> float | None:
 def same_process(pid: int, began: float | None) -> bool:
     """Whether the process that was recorded still lives; another that got its id since does not count."""
     try:
-        process = psutil.Process(pid)
-        # the clock may have been set meanwhile: a second of difference is the same process
-        return process.status() != psutil.STATUS_ZOMBIE and began is not None and abs(process.create_time() - began) < 1
+        lives = psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+    now = started(pid)
+    return lives and began is not None and now is not None and abs(now - began) < 0.005
 
 
 def living(record: dict[str, Any]) -> list[dict[str, Any]]:

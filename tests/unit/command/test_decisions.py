@@ -12,6 +12,7 @@ from barecount_contracts import (
     DeletePipeline,
     Message,
     PlanSummary,
+    RegisterPublisher,
     ReplayApproved,
     ReplayRefused,
     ReplayValidated,
@@ -206,3 +207,13 @@ def test_whatever_happened_meanwhile_an_approved_plan_is_the_one_that_was_shown_
     assert said != "latest" or "PipelineUpdated" not in kinds
     taken = [PlanSummary.model_validate(event.data["plan"]) for event in acme if event.type in ("RunRequested", "ReplayApproved")]
     assert not [plan for plan in taken if (plan.environment, plan.data_partitions) == ("prod", ("2025-10-04",))]
+
+
+def test_nobody_who_ever_registered_a_key_of_a_publisher_decides_its_requests(ran: History) -> None:
+    first, second = "user:registered-first", "user:registered-again"
+    for by, key in ((first, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"), (second, "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw")):
+        assert code(ran.when(RegisterPublisher(name="ci", public_key=key, roles=("operator",)), by=by)) == "PublisherRegistered"
+    request = waits(ran, by="publisher:acme/ci")
+    for by in (first, second, "publisher:acme/ci"):
+        assert code(ran.when(decision(request), by=by)) == "own-request"
+    assert code(approve(ran, request)) == "ReplayApproved"

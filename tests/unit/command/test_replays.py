@@ -55,8 +55,8 @@ def missing(**changes: Any) -> LedgerFacts:
     return LedgerFacts(**{"found": False, "run_id": RUN, "tree_size": 9, "root_hash": "cd" * 32, "checkpoint_verified": True, **changes})
 
 
-def asked(history: History, **changes: Any) -> str:
-    (event,) = history.when(replay(**changes), by=OPERATOR)
+def asked(history: History, *, by: str = OPERATOR, **changes: Any) -> str:
+    (event,) = history.when(replay(**changes), by=by)
     assert isinstance(event, ReplayRequested)
     return event.request_id
 

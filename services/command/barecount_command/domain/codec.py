@@ -106,12 +106,12 @@ def _load_request(raw: list[Any]) -> Request:
 
 
 def _dump_publisher(one: Publisher) -> list[Any]:
-    return [one.public_key, one.roles, one.description, one.registered_by, one.revoked]
+    return [one.public_key, one.roles, one.description, sorted(one.registrars), one.revoked]
 
 
 def _load_publisher(raw: list[Any]) -> Publisher:
-    key, roles, description, registered_by, revoked = raw
-    return Publisher(key, tuple(roles), description, registered_by, revoked)
+    key, roles, description, registrars, revoked = raw
+    return Publisher(key, tuple(roles), description, frozenset(registrars), revoked)
 
 
 def _words(asked: Asked) -> list[str]:

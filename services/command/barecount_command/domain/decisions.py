@@ -55,9 +55,9 @@ def _decide(tenant: Tenant, inbound: Inbound, command: DecideRequest, request: W
 
 
 def _requesters(tenant: Tenant, name: str, requested_by: str) -> set[str]:
-    """Who asked; behind a publisher also the person who registered its key, or one person could be both pairs of eyes."""
-    behind = [one.registered_by for system, one in tenant.publishers.items() if publisher_principal(name, system) == requested_by]
-    return {requested_by, *behind}
+    """Who asked; behind a publisher also everybody who ever registered a key of it."""
+    behind = [one.registrars for system, one in tenant.publishers.items() if publisher_principal(name, system) == requested_by]
+    return {requested_by}.union(*behind)
 
 
 def _why_not_any_more(tenant: Tenant, request: Waiting) -> tuple[str, str, dict[str, Any]] | None:

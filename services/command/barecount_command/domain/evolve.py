@@ -107,7 +107,9 @@ def _apply(tenant: Tenant, event: Envelope) -> Tenant:
         case WebhookCreated() | WebhookUpdated() | WebhookSecretRotated() | WebhookDeleted() as fact:
             return replace(tenant, webhooks=evolve_endpoints(tenant.webhooks, fact))
         case PublisherRegistered() as fact:
-            fresh = Publisher(fact.public_key, fact.roles, fact.description, event.principal or "")
+            former = tenant.publishers.get(fact.name)
+            registrars = (former.registrars if former else frozenset()) | {event.principal or ""}
+            fresh = Publisher(fact.public_key, fact.roles, fact.description, registrars)
             return replace(tenant, publishers=tenant.publishers.set(fact.name, fresh))
         case PublisherRevoked() as fact:
             gone = replace(tenant.publishers[fact.name], revoked=True)

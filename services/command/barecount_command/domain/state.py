@@ -119,12 +119,15 @@ Request = Pending | Validated | Waiting | Decided
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """A system that signs commands with its own key. registered_by: whose word made the key valid; they never decide its requests."""
+    """A system that signs commands with its own key. registrars: everybody who ever vouched for one of its keys.
+
+    They never decide its requests, or one person could be both pairs of eyes.
+    """
 
     public_key: str
     roles: tuple[Role, ...]
     description: str
-    registered_by: str
+    registrars: frozenset[str]
     revoked: bool = False
 
 
