@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from .catalogue import Catalogue, Topic, catalogue
@@ -19,6 +20,7 @@ def published() -> dict[tuple[str, int], type[Message]]:
     return {key: cls for key, cls in REGISTRY.items() if cls.__module__.startswith(f"{__package__}.")}
 
 
+@cache
 def schemas() -> dict[str, dict[str, Any]]:
     """File stem -> JSON Schema (draft 2020-12): each payload as `<Type>.v<N>`, and the forms around and inside them."""
     found = {f"{name}.v{version}": _schema(cls, f"{name}.v{version}") for (name, version), cls in published().items()}
