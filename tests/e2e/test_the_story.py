@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from decimal import Decimal
 
 import httpx
@@ -86,7 +87,9 @@ def test_the_table_itself_holds_the_control_total_once(product: Stack) -> None:
 
     [partition] = product.client("operator").items(f"/runs/{REPLAY}/partitions")
     [published] = partition["publications"]
-    rows = DeltaTable(str(next((product.data / "lake").rglob("revenue_kpi")))).to_pyarrow_table()
+    table = DeltaTable(str(next((product.data / "lake").rglob("prod/tables/revenue_kpi")))).to_pyarrow_table()
+    # other tests publish other days
+    rows = table.filter(pc.equal(table["day"], date.fromisoformat(DAY)))
     control = json.loads((product.data / "lake/acme/landing/transactions" / f"{DAY}.control.json").read_text())
     stores = rows.filter(pc.equal(rows["level"], "store"))
     assert pc.sum(stores["revenue"]).as_py() == Decimal(control["sales_value"])
@@ -111,7 +114,9 @@ def test_the_chain_of_evidence_verifies_from_the_call_to_the_commit(product: Sta
 
 
 def test_a_changed_table_commit_is_noticed_by_the_verifier(product: Stack) -> None:
-    commit = sorted((next((product.data / "lake").rglob("revenue_kpi")) / "_delta_log").glob("*.json"))[-1]
+    [partition] = product.client("operator").items(f"/runs/{REPLAY}/partitions")
+    version = partition["publications"][0]["delta_version"]
+    commit = next((product.data / "lake").rglob("prod/tables/revenue_kpi")) / "_delta_log" / f"{version:020}.json"
     original = commit.read_text()
     try:
         commit.write_text(original.replace(REPLAY, "somebody-else"))

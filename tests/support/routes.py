@@ -21,11 +21,16 @@ BODIES: dict[str, Any] = {
     "/pipelines/{name}": {"name": "{name}"},
     "/contracts": {},
     "/publishers": {"name": "nobody", "public_key": "not a key", "roles": ["operator"]},
+    "/webhooks": {"url": "ftp://nowhere"},
+    "/webhooks/{endpoint_id}": {"description": "to see who may"},
+    "/webhooks/{endpoint_id}/redeliver": {"event_id": "{event_id}"},
     "/subjects/{subject}/versions": {"schemaType": "JSON", "schema": "not a schema"},
     "/subjects/{subject}": {"schemaType": "JSON", "schema": "{}"},
     "/compatibility/subjects/{subject}/versions/{version}": {"schemaType": "JSON", "schema": "{}"},
     "/governance/decisions": {"request_id": "{request_id}", "decision": "reject", "reason": "to see who may", "plan_digest": "sha256:0"},
 }
+
+ENDLESS = ("/stream",)
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,12 @@ class Operation:
         if wait and not self.reads:
             headers["Prefer"] = "wait=20"
         query = {name: things[name] for name in self.queried if name in things}
+        if self.path in ENDLESS:
+            # the head is the answer; what follows has no end
+            with http.stream(self.method, path, params=query, headers=headers) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                return answer
         return http.request(self.method, path, params=query, json=body, headers=headers)
 
     def __str__(self) -> str:
@@ -76,6 +87,9 @@ def things_of_the_story(client: Client) -> dict[str, dict[str, Any]]:
     record = next(client.items("/evidence", type="RunSucceeded", run_id=RUN))
     events = client.get(f"/lineage/runs/{RUN}/events")["items"]
     dataset = next(one for event in reversed(events) for one in event["outputs"])
+    webhook = {"url": "https://hooks.example.com/walk", "event_types": ["run.cancelled"]}
+    endpoint = client.write("POST", "/webhooks", webhook, key="the walk over the routes")["event"]["data"]["endpoint_id"]
+    delivery = {"event_id": record["correlation"], "command_id": record["correlation"]}
     column = next(iter(client.get("/lineage/columns", dataset=dataset["name"])["items"]))["field"]
     run = {"run_id": RUN}
     return {
@@ -90,6 +104,7 @@ def things_of_the_story(client: Client) -> dict[str, dict[str, Any]]:
         "/compatibility": {"subject": subject, "version": "latest"},
         "/governance": {"request_id": next(client.items("/governance/approvals"))["request_id"]},
         "/publishers": {"name": "ci"},
+        "/webhooks": {"endpoint_id": endpoint, **delivery},
         "/commands": {"command_id": record["correlation"]},
         "/lineage": run,
         "/lineage/columns": {"dataset": dataset["name"], "column": column},

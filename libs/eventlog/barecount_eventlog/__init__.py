@@ -6,6 +6,7 @@ Errors (one tree): EventlogError > AppendFailed, TopicMissing, LogTruncated, Wri
 from .appender import Appender
 from .decider import Asking, Decider, Emit, Gate, Inbound, Refusal, TickOf
 from .deriver import Deriver, Transform
+from .ending import end
 from .errors import AppendFailed, CodeFault, EventlogError, LogTruncated, TopicMissing, WriterBroken, WriterFenced
 from .handler import Handler
 from .reader import Batch, Reader, beginning_offsets, committed_offsets, consumer_of, end_offsets, partition_count, read_all, tail
@@ -44,6 +45,7 @@ __all__ = [
     "beginning_offsets",
     "committed_offsets",
     "consumer_of",
+    "end",
     "end_offsets",
     "partition_count",
     "read_all",

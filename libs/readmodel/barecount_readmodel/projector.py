@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import structlog
 from aiokafka import TopicPartition
-from barecount_eventlog import KafkaSettings, Reader, TopicMissing, beginning_offsets, end_offsets
+from barecount_eventlog import KafkaSettings, Reader, TopicMissing, beginning_offsets, end, end_offsets
 
 from . import metrics
 from .database import Database
@@ -58,9 +58,7 @@ class Projector:
 
     async def stop(self) -> None:
         """A batch under way is rolled back; it comes again at the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     @property
     def ready(self) -> bool:

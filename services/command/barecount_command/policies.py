@@ -18,7 +18,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from barecount_chassis import CommandBus, telemetry
 from barecount_contracts import ReplayRequested, ReportLedgerFacts
-from barecount_eventlog import Batch, KafkaSettings, Reader, Recorded, beginning_offsets, consumer_of, end_offsets
+from barecount_eventlog import Batch, KafkaSettings, Reader, Recorded, beginning_offsets, consumer_of, end, end_offsets
 
 from . import metrics
 from .adapters.ledger import LedgerFollower
@@ -78,9 +78,7 @@ class LedgerPolicy:
 
     async def stop(self) -> None:
         self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         await self._follower.stop()
         if self._positions is not None:
             await self._positions.stop()

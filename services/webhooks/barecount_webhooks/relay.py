@@ -14,7 +14,7 @@ from contextlib import suppress
 import asyncpg
 import structlog
 from barecount_contracts import Position
-from barecount_eventlog import AppendFailed, KafkaSettings, end_offsets
+from barecount_eventlog import AppendFailed, KafkaSettings, end, end_offsets
 from barecount_readmodel import EVERY_TENANT, Database, NotYetProjected, Projector, Token
 
 from . import metrics
@@ -53,9 +53,7 @@ class Relay:
 
     async def stop(self) -> None:
         """What is under way is left open; the next owner sends it again."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     @property
     def ready(self) -> bool:

@@ -23,6 +23,7 @@ from tests.support.servers import Kafka
 
 pytestmark = pytest.mark.chaos
 RUNS, KILLS = 60, 3
+EVENTS = 5  # that a run of the kit becomes
 
 
 async def test_ids_are_complete_and_single_for_a_client_that_comes_back(furnished_kafka: Kafka, tmp_path: Path) -> None:
@@ -43,14 +44,17 @@ async def test_ids_are_complete_and_single_for_a_client_that_comes_back(furnishe
         "BARECOUNT_KAFKA_PASSWORD": given["sasl_plain_password"],
     }
     had: list[str] = []
-    client = asyncio.create_task(_follow(f"http://127.0.0.1:{port}/stream?since=2020-01-01T00:00:00Z", token, had, RUNS * 5))
-    stream = asyncio.create_task(_runs(furnished_kafka, tenant))
+    client = asyncio.create_task(_follow(f"http://127.0.0.1:{port}/stream?since=2020-01-01T00:00:00Z", token, had, RUNS * EVENTS))
+    lives = [asyncio.Event() for _ in range(KILLS + 1)]
+    stream = asyncio.create_task(_runs(furnished_kafka, tenant, lives))
     try:
         for kill in range(KILLS + 1):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tests.chaos.streams.service_process", env=told, stdout=asyncio.subprocess.DEVNULL
             )
             try:
+                # each life of the service has runs of its own to tell, so that every kill meets some under way
+                lives[kill].set()
                 if kill == KILLS:
                     await stream
                     async with asyncio.timeout(60):
@@ -73,12 +77,13 @@ async def test_ids_are_complete_and_single_for_a_client_that_comes_back(furnishe
         if record.key == tenant
     ]
     assert had == logged, "the client has what the log has, in its order, each once"
-    assert len(set(had)) == RUNS * 5
+    assert len(set(had)) == RUNS * EVENTS
 
 
-async def _runs(kafka: Kafka, tenant: str) -> None:
+async def _runs(kafka: Kafka, tenant: str, lives: list[asyncio.Event]) -> None:
     async with appending(kafka, "admin") as appender:
         for number in range(RUNS):
+            await lives[number * len(lives) // RUNS].wait()
             for payload in life(f"{tenant}-{number}"):
                 await appender.append("runs.events", "default", event_of(payload, tenant))
             await asyncio.sleep(0.1)  # so that the kills meet it under way

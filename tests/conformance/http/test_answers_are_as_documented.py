@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.support.routes import of_path, things_of_the_story
+from tests.support.routes import ENDLESS, of_path, things_of_the_story
 from tests.support.stack import Stack
 
 EXAMPLES = 20
@@ -44,6 +44,8 @@ def test_every_answer_is_as_documented(product: Stack) -> None:
     with httpx.Client(base_url=client.address, trust_env=False, timeout=40) as http:
         for result in schema.get_all_operations():
             operation = result.ok()
+            if operation.path in ENDLESS:
+                continue  # each request would be waited for until it times out; tests/integration/streams reads them
             try:
                 _judge(operation, http, client.token, of_path(things, operation.path))
             except BaseExceptionGroup as group:
@@ -80,6 +82,8 @@ def _judge(operation: Any, http: httpx.Client, token: str | None, own: dict[str,
         assert answer.status_code < 500 or answer.status_code == 503, (
             f"{answer.status_code} {answer.text[:300]} for\n{case.as_curl_command()}"
         )
+        if answer.status_code == 431:
+            return  # a head that no server reads: the edge's own answer, before any route
         case.validate_response(answer, checks=CHECKS)
 
     ask()

@@ -38,9 +38,9 @@ async def evidence(own_kafka: Kafka, own_postgres: Postgres, folder: Path, servi
         yield running_evidence
 
 
-async def started(service: Service, tenant: str, run_id: str) -> dict[str, Any]:
+async def started(service: Service, tenant: str, run_id: str, day: str = DAY) -> dict[str, Any]:
     async with asking(service, "operator", tenant) as operator:
-        answer = await operator.post("/pipelines/revenue-kpi/runs", json={"partition": DAY, "run_id": run_id}, headers=WAIT)
+        answer = await operator.post("/pipelines/revenue-kpi/runs", json={"partition": day, "run_id": run_id}, headers=WAIT)
         assert answer.status_code == 201, answer.text
         data: dict[str, Any] = answer.json()["event"]["data"]
         return data

@@ -16,11 +16,12 @@ from barecount_evidence.settings import EvidenceSettings
 
 from tests.integration.command.kit import asking
 from tests.integration.command.test_admission import WAIT, created
-from tests.integration.command.test_replay import ended, happened, replay, started
+from tests.integration.command.test_replay import DAY, ended, happened, replay, started
 from tests.support.servers import kafka_server, postgres_server
 from tests.support.service import running, settings
 
 pytestmark = pytest.mark.integration
+DAYS = {"r1": DAY, "r2": "2025-10-05"}
 
 
 async def test_what_waited_at_the_end_is_decided_after_the_next_start_once(tmp_path: Path) -> None:
@@ -30,10 +31,10 @@ async def test_what_waited_at_the_end_is_decided_after_the_next_start_once(tmp_p
         given = settings(Settings, "command", kafka, postgres, tmp_path)
         async with running(build, given) as service:
             await created(service, "acme")
-            for run in ("r1", "r2"):
-                await happened(kafka, "acme", ended(await started(service, "acme", run)))
+            for run, day in DAYS.items():
+                await happened(kafka, "acme", ended(await started(service, "acme", run, day)))
             async with asking(service, "tenant_admin", "acme") as admin:
-                waiting = [(await replay(admin, run, wait=0)).json() for run in ("r1", "r2", "nothing")]
+                waiting = [(await replay(admin, run, wait=0, partition=day)).json() for run, day in (DAYS | {"nothing": DAY}).items()]
                 assert [one["status"] for one in waiting] == ["accepted"] * 3
         async with (
             running(build_evidence, settings(EvidenceSettings, "evidence", kafka, postgres, tmp_path)),
@@ -47,7 +48,10 @@ async def test_what_waited_at_the_end_is_decided_after_the_next_start_once(tmp_p
             again = await admin.post("/pipelines/revenue-kpi/runs", json={"partition": "2025-10-04", "run_id": "r1"}, headers=WAIT)
             assert again.json()["code"] == "run-exists"
             fresh = await replay(admin, "r1")
-            assert fresh.json()["event"]["data"]["new_run_id"] == "r1-replay-2"
+            # and that a newer run of the day was admitted since: the policy does not approve the old one again
+            event = fresh.json()["event"]
+            assert event["type"] == "ApprovalRequested"
+            assert "r1-replay-1" in event["data"]["reason"]
 
 
 async def _judged(admin: httpx.AsyncClient) -> list[dict[str, Any]]:

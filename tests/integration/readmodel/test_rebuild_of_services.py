@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from barecount_readmodel import Database, Projector, Rebuild, View
 
 from tests.integration.eventlog.kit import eventually, settings_of
 from tests.integration.readmodel.kit import fresh_service, service_database
-from tests.support.servers import Kafka, Postgres
+from tests.support.servers import Kafka, Postgres, kafka_server
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "contracts" / "examples"
 # (service, the name of its views in projection.py)
@@ -22,9 +23,17 @@ SERVICES = (("command", "VIEWS"), ("execution", "views"), ("lineage", "VIEWS"), 
 
 
 @pytest.fixture(scope="module")
-async def examples(furnished_kafka: Kafka) -> Kafka:
+def own_kafka() -> Iterator[Kafka]:
+    """A broker of its own: a ledger of examples and other tests' ledger would be one log that no service ever wrote."""
+    with kafka_server() as broker:
+        broker.furnish()
+        yield broker
+
+
+@pytest.fixture(scope="module")
+async def examples(own_kafka: Kafka) -> Kafka:
     """A log with every example in its topic, and a record that nobody can read."""
-    producer = AIOKafkaProducer(**settings_of(furnished_kafka).client())
+    producer = AIOKafkaProducer(**settings_of(own_kafka).client())
     await producer.start()
     for topic in catalogue().topics.values():
         # a run's own log begins with its being queued
@@ -34,7 +43,7 @@ async def examples(furnished_kafka: Kafka) -> Kafka:
                 await producer.send_and_wait(topic.name, _of_one_run(file.read_text()), key=b"acme", partition=0)
         await producer.send_and_wait(topic.name, b"\x00 not a record", key=b"acme", partition=0)
     await producer.stop()
-    return furnished_kafka
+    return own_kafka
 
 
 def _of_one_run(example: str) -> bytes:
