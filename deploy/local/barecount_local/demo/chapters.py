@@ -12,7 +12,7 @@ from barecount_cli.errors import ProblemError
 from barecount_cli.verify import verify_chain
 from barecount_contracts import PLATFORM
 
-from .telling import CONTRACT_VERSION, DAY, OTHER_TENANT, PIPELINE, TENANT, Story, ended, figures, waits
+from .telling import CONTRACT_VERSION, DAY, OTHER_TENANT, PIPELINE, TENANT, Story, ask_for_replay, ended, figures, waits
 
 RUN_ID = "rev_kpi_20251004_{number:02}"
 
@@ -104,10 +104,9 @@ def replay(story: Story) -> None:
     story.says(f"landed {landed.data.name}: {landed.data.stat().st_size:,} bytes")
     admin = story.client("tenant_admin")
     body = {"run_id": story.run_id, "contract_version": CONTRACT_VERSION, "partition": str(DAY)}
-    answer = admin.write("POST", "/pipelines/replay", body, wait=30)
-    event = answer.get("event") or {}
-    story.claim(event.get("type") == "ReplayApproved", "ReplayApproved", answer)
-    command = admin.get(f"/commands/{answer['command_id']}")
+    asked, event = ask_for_replay(admin, body)
+    story.claim(event["type"] == "ReplayApproved", "ReplayApproved", event)
+    command = admin.get(f"/commands/{asked}")
     validated = next(e["data"] for e in command["events"] if e["type"] == "ReplayValidated")
     facts = validated["facts"]
     story.done("POST /pipelines/replay", f"run_id {story.run_id}, contract_version {CONTRACT_VERSION}, partition {DAY}")
@@ -160,7 +159,7 @@ def refusals(story: Story) -> None:
     leaves = 0
     for what, code, client, tenant, change in cases:
         before = refused_calls(story, tenant)
-        story.refused(f"replay with {what}", code, partial(client.write, "POST", "/pipelines/replay", right | change, wait=30))
+        story.refused(f"replay with {what}", code, partial(ask_for_replay, client, right | change))
         # callers without a token who come in floods are counted together, once a minute
         leaves += len(waits(partial(_newer, story, tenant, before), f"the refusal of {what} in the ledger", seconds=75))
     story.done("GET /evidence?type=ApiCalled&outcome=refused", f"{leaves} new leaves of the ledger: each refusal is recorded")

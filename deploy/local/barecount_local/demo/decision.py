@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from .telling import CONTRACT_VERSION, DAY, Story, ended, figures, waits
+from .telling import CONTRACT_VERSION, DAY, Story, ask_for_replay, ended, figures, waits
 
 
 def decision(story: Story) -> None:
     story.title("The same day once more: it had succeeded, so a person must decide")
     admin, governance = story.client("tenant_admin"), story.client("governance")
     body = {"run_id": story.replay_id, "contract_version": CONTRACT_VERSION, "partition": str(DAY)}
-    answer = admin.write("POST", "/pipelines/replay", body, wait=30)
-    event = answer.get("event") or {}
-    story.claim(event.get("type") == "ApprovalRequested", "ApprovalRequested", answer)
+    _, event = ask_for_replay(admin, body)
+    story.claim(event["type"] == "ApprovalRequested", "ApprovalRequested", event)
     asked = event["data"]
     story.done("POST /pipelines/replay", f"waits: {asked['rule']}, because {asked['reason']}")
     request = asked["request_id"]

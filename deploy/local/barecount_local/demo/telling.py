@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from barecount_cli.client import Client
 from barecount_cli.errors import CliError, ProblemError
 from barecount_cli.settings import CliSettings
+from barecount_contracts.rules import problem_type
 from rich.console import Console
 
 from .listeners import Follower, Receiver
@@ -111,3 +112,26 @@ def waits(look: Callable[[], T], what: str, *, seconds: float = 20.0) -> T:
             raise StoryError(f"{what} did not appear within {seconds:.0f} s", "See `barecount status`: which service lags?")
         time.sleep(0.05)  # between two questions to the API
     return found
+
+
+def ask_for_replay(client: Client, body: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    """The id of the command, and what it led to: ReplayApproved or ApprovalRequested.
+
+    The validation waits for the ledger, which may take longer than a call (a service that was killed comes back first): then the command
+    is followed. Raises: ProblemError of a refusal.
+    """
+    answer = client.write("POST", "/pipelines/replay", body, wait=30)
+    command = str(answer["command_id"])
+    event = answer.get("event") or waits(lambda: _led_to(client, command), "what the replay led to", seconds=90)
+    if event["type"] == "ReplayRefused":
+        code = str(event["data"]["code"])
+        raise ProblemError({"code": code, "detail": event["data"]["detail"]}, problem_type(code).status)
+    return command, event
+
+
+def _led_to(client: Client, command: str) -> dict[str, Any]:
+    """Empty while nothing is decided."""
+    for event in client.get(f"/commands/{command}")["events"]:
+        if event["type"] in ("ReplayApproved", "ReplayRefused", "ApprovalRequested"):
+            return dict(event)
+    return {}
