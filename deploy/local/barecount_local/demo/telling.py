@@ -90,8 +90,19 @@ class Story:
 
 
 def ended(client: Client, run_id: str) -> dict[str, Any]:
-    """The run, once it has ended."""
+    """The run, once it has ended. Somebody else asked for it, so execution may not have heard of it yet."""
+    waits(lambda: _is_known(client, run_id), f"run {run_id}", seconds=60)
     return list(client.follow_run(run_id))[-1]
+
+
+def _is_known(client: Client, run_id: str) -> bool:
+    try:
+        client.get(f"/runs/{run_id}")
+    except ProblemError as error:
+        if error.code != "run-not-found":
+            raise
+        return False
+    return True
 
 
 def figures(metrics: dict[str, Any]) -> str:
