@@ -34,9 +34,10 @@ async def handled_per_second(kafka: KafkaSettings, count: int, batch: int) -> fl
     handler = Handler(kafka=kafka, service="bench", inbox=inbox, events=events, decider=Counter(), gate=gate, max_batch=batch)
     await handler.start()
     started, first = time.perf_counter(), handler._owners[0].state.books.inbox_next
-    while handler._owners[0].state.books.inbox_next < count:
-        assert handler.failed is None, handler.failed
-        await asyncio.sleep(0.002)
+    async with asyncio.timeout(300):
+        while handler._owners[0].state.books.inbox_next < count:
+            assert handler.failed is None, handler.failed
+            await asyncio.sleep(0.002)  # between two looks from outside: the owner tells nobody of each batch
     seconds = time.perf_counter() - started
     await handler.stop()
     return (count - first) / seconds
@@ -113,6 +114,7 @@ async def latency(kafka: KafkaSettings, rate: int = 100, seconds: float = 5) -> 
     start = time.perf_counter()
     appends = []
     for index, number in enumerate(numbers):
+        # the rate is what is measured at
         await asyncio.sleep(max(0.0, start + index / rate - time.perf_counter()))
         begun[number] = time.perf_counter()
         appends.append(asyncio.create_task(appender.append(inbox, "acme", add(number))))

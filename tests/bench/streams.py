@@ -65,8 +65,9 @@ async def _raw(events: int, clients: int, size: int) -> float:
     server = await asyncio.start_server(lambda _, writer: opened.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     readers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(clients)]
-    while len(opened) < clients:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        while len(opened) < clients:  # noqa: ASYNC110
+            await asyncio.sleep(0)  # the server's side of the connections is made in this loop
 
     async def drain(reader: asyncio.StreamReader) -> None:
         left = size * events

@@ -10,9 +10,9 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from .passwords import PRINCIPALS, write_private
+from .passwords import PRINCIPALS, PUBLISHER, write_private
 
-NAMES = (*(name for name in PRINCIPALS if name not in ("admin", "publisher")), "issuer", "ledger")
+NAMES = (*(name for name in PRINCIPALS if name not in ("admin", PUBLISHER)), "issuer", "ledger")
 
 
 def make_keys(folder: Path) -> None:

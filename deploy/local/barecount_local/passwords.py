@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # one Kafka principal a service, and one for external systems: they publish signed commands and read outcomes
-PRINCIPALS = ("admin", "command", "execution", "worker", "lineage", "evidence", "webhooks", "streams", "publisher")
+PUBLISHER = "publisher"
+PRINCIPALS = ("admin", "command", "execution", "worker", "lineage", "evidence", "webhooks", "streams", PUBLISHER)
 # the services that keep a read model, and thus a database and a login role of the same name
 DATABASES = ("command", "execution", "lineage", "evidence", "webhooks")
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from barecount_contracts import Catalogue
 
-from .passwords import PRINCIPALS
+from .passwords import PRINCIPALS, PUBLISHER
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ def permissions(catalogue: Catalogue) -> list[Permission]:
     for service in services:
         rows += [Permission(service, "TOPIC", topic.name, "WRITE") for topic in catalogue.writable_by(service)]
         rows += [Permission(service, "TOPIC", topic.name, "READ") for topic in catalogue.readable_by(service)]
-        rows += [Permission(service, "TRANSACTIONAL_ID", f"{service}.", operation, True) for operation in ("WRITE", "DESCRIBE")]
+        # an outsider's transaction that stays open would hold back an inbox for every reader of committed records
+        if service != PUBLISHER:
+            rows += [Permission(service, "TRANSACTIONAL_ID", f"{service}.", operation, True) for operation in ("WRITE", "DESCRIBE")]
         rows += [Permission(service, "GROUP", f"{service}.", "READ", True)]
         rows += [Permission(service, "BROKER", "kafka-cluster", "IDEMPOTENT_WRITE")]
     return rows

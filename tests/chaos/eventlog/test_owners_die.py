@@ -34,7 +34,7 @@ async def load(topics: Topics, *inboxes: str, every: float = 0.004) -> AsyncIter
             inbox = inboxes[sent % len(inboxes)]
             await topics.appender.append(inbox, f"t{sent % 7}", add(1, tenant=f"t{sent % 7}"))
             sent += 1
-            await asyncio.sleep(every)
+            await asyncio.sleep(every)  # the load's rate: kills must meet records under way
 
     task = asyncio.create_task(append())
     try:
@@ -52,7 +52,7 @@ async def torment(owners: Owners, dice: random.Random, progress: Callable[[], Aw
     frozen = []
     current = await owners.start()
     for turn in range(rounds):
-        await asyncio.sleep(dice.uniform(0.05, 0.6))
+        await asyncio.sleep(dice.uniform(0.05, 0.6))  # the moment of the fault is the subject
         # both ways in every run, in an order that the seed decides
         if (turn + dice.randrange(2)) % 2:
             await owners.kill(current)
