@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from typing import Any
 
 import httpx
 import pytest
@@ -149,6 +150,30 @@ async def test_a_body_beyond_the_limit_is_refused(client: httpx.AsyncClient, tok
     for body in (b"x" * 1_100_000, chunks()):
         answer = await client.post("/things", content=body, headers=headers)  # type: ignore[arg-type]
         assert (answer.status_code, answer.json()["code"]) == (413, "payload-too-large")
+
+
+@pytest.mark.parametrize(
+    ("authorization", "size", "status"), [("", 100, 401), ("Bearer a.b.c", 100, 401), ("", 1_100_000, 401), (None, 1_100_000, 413)]
+)
+async def test_no_answer_overtakes_the_body_of_its_request(
+    app: FastAPI, client: httpx.AsyncClient, token: Token, authorization: str | None, size: int, status: int
+) -> None:
+    """Users saw `peer closed connection without sending complete message body`: the edge cuts an answer that comes too early."""
+    given = token() if authorization is None else authorization
+    chunks, told = [b"x" * (size // 10)] * 10, list[str]()
+
+    async def receive() -> dict[str, object]:
+        told.append("body")
+        return {"type": "http.request", "body": chunks.pop(), "more_body": bool(chunks)}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        told.append(str(message.get("status", "")))
+
+    scope = {"type": "http", "method": "POST", "path": "/things", "query_string": b"", "headers": [(b"authorization", given.encode())]}
+    await app(
+        {**scope, "http_version": "1.1", "scheme": "http", "root_path": "", "server": ("test", 80), "client": ("::1", 1)}, receive, send
+    )
+    assert told == [*["body"] * 10, str(status), ""]
 
 
 async def test_a_stream_records_its_opening_and_its_end(client: httpx.AsyncClient, appender: RecordingAppender, token: Token) -> None:
