@@ -33,7 +33,7 @@ HOPS_TO_VISIBLE, HOPS_TO_STARTED = 2, 6
 async def bench_stack() -> list[Figure]:
     """Start, idle memory and latencies of one fresh stack."""
     bare_seconds, bare_memory = await asyncio.to_thread(_bare_servers)
-    with stack() as running:
+    with stack(BARECOUNT_KAFKA_JAVA_OPTIONS="") as running:
         seconds, memory = _start_again(running), _idle_memory(running)
         hop = await _round_trip_ms(running)
         visible, started = await asyncio.to_thread(_latencies, running)
@@ -51,7 +51,7 @@ async def bench_stack() -> list[Figure]:
 def _bare_servers() -> tuple[float, float]:
     """Seconds to start, and MiB (PSS) of, a Kafka and a PostgreSQL that hold nothing, one after the other."""
     before = time.perf_counter()
-    with kafka_server(), postgres_server():
+    with kafka_server(java_options=()), postgres_server():
         seconds = time.perf_counter() - before
         return seconds, sum(_pss(child) for child in psutil.Process().children(recursive=True)) / 2**20
 

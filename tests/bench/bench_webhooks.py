@@ -24,7 +24,7 @@ COUNT, AT_ONCE = 500, 32
 
 async def bench_webhook_deliveries() -> list[Figure]:
     """Deliveries per second to one endpoint that takes all, against the same bodies posted by a bare loop with as many calls at once."""
-    with kafka_server() as kafka, postgres_server() as postgres, tempfile.TemporaryDirectory() as folder:
+    with kafka_server(java_options=()) as kafka, postgres_server() as postgres, tempfile.TemporaryDirectory() as folder:
         kafka.furnish()
         await postgres.furnish()
         async with receiving() as receiver:

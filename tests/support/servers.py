@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .containers import KafkaContainer, PostgresContainer
 
 SECONDS = 30
+# a broker that lives for minutes never earns back what its JVM's second compiler costs: half of its CPU time
+SHORT_LIVED = ("-XX:TieredStopAtLevel=1",)
 
 
 class Kafka:
@@ -170,8 +172,8 @@ def folder_for_servers() -> Iterator[Path]:
 
 
 @contextmanager
-def kafka_server() -> Iterator[Kafka]:
-    """A broker of its own, ended with the block. Tests share one by the fixture `kafka`."""
+def kafka_server(java_options: Sequence[str] = SHORT_LIVED) -> Iterator[Kafka]:
+    """A broker of its own, ended with the block. Tests share one by the fixture `kafka`; a benchmark wants the JVM's own options: ()."""
     with folder_for_servers() as folder:
         passwords = Passwords.of(folder)
         if in_containers():
@@ -192,6 +194,7 @@ def kafka_server() -> Iterator[Kafka]:
             passwords=passwords.kafka,
             log=folder / "kafka.log",
             ends_with_parent=True,
+            options=java_options,
         )
         try:
             server.start()

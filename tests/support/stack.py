@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,8 +17,11 @@ from typing import Any
 from barecount_cli.client import Client
 from barecount_cli.settings import CliSettings
 from barecount_local.ports import free_ports
+from barecount_local.settings import StackSettings
+from barecount_local.status import status
 
 from tests.support.examples import admin
+from tests.support.servers import SHORT_LIVED
 
 BARECOUNT = [str(Path(sys.executable).with_name("barecount"))]
 
@@ -40,6 +42,7 @@ class Stack:
             "BARECOUNT_STATE_DIR": str(self.folder / "state"),
             "NO_COLOR": "1",
             "COLUMNS": "200",
+            "BARECOUNT_KAFKA_JAVA_OPTIONS": " ".join(SHORT_LIVED),
         }
         return {**os.environ, **own, **self.extra}
 
@@ -70,9 +73,8 @@ class Stack:
         )
 
     def status(self) -> dict[str, Any]:
-        found = json.loads(self.run("status", "--output", "json", check=False).stdout)
-        assert isinstance(found, dict)
-        return found
+        """What `barecount status` shows, without a process for each look (tests/integration/local looks through the terminal)."""
+        return status(StackSettings.of(self.env))
 
     def processes(self) -> dict[str, dict[str, Any]]:
         return {row["name"]: row for row in self.status()["processes"]}

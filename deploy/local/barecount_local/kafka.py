@@ -13,6 +13,7 @@ import signal
 import socket
 import struct
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class KafkaServer:
 
     port: the SASL listener on 127.0.0.1, controller_port: the quorum's, passwords: principal → password of every SCRAM user,
     training: where to write an ahead-of-time cache when it stops, bind and advertised: another address for the listener and
-    another host:port that clients are told (in a container).
+    another host:port that clients are told (in a container), options: more of the JVM's (the last of two that contradict counts).
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class KafkaServer:
         training: Path | None = None,
         bind: str = HOST,
         advertised: str | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         self._bind, self.bootstrap = bind, advertised or f"{HOST}:{port}"
         self.folder, self.port, self.controller_port, self.log = folder, port, controller_port, log
         self._passwords, self._ends_with_parent, self._training = passwords, ends_with_parent, training
+        self._more = tuple(options)
         self.child: Child | None = None
 
     def launch(self) -> Child:
@@ -85,7 +88,7 @@ class KafkaServer:
         properties.write_text(self._properties())
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(jars, properties)
-        return [*java(), *HEAP, *self._options(), *self._ahead_of_time(), "-cp", jars, "kafka.Kafka", properties]
+        return [*java(), *HEAP, *self._options(), *self._ahead_of_time(), *self._more, "-cp", jars, "kafka.Kafka", properties]
 
     def wait_ready(self, seconds: float = 60) -> None:
         """Until the broker answers a request on its listener: it does so only when it is registered and its ACLs are loaded."""

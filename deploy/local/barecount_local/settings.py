@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,13 @@ class StackSettings:
     kafka_password: str | None = None
     database: str | None = None
     webhook_private_targets: str = ""
+    kafka_java_options: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, environment: Mapping[str, str] = os.environ) -> StackSettings:
         """BARECOUNT_DATA_DIR, BARECOUNT_HTTP_PORT, KAFKA_BOOTSTRAP_SERVERS (KAFKA_USERNAME, KAFKA_PASSWORD), DATABASE_URL,
-        BARECOUNT_WEBHOOK_PRIVATE_TARGETS (without it only where `barecount webhooks listen` listens).
+        BARECOUNT_WEBHOOK_PRIVATE_TARGETS (without it only where `barecount webhooks listen` listens), BARECOUNT_KAFKA_JAVA_OPTIONS
+        (of the embedded broker, as `-Xmx1g`).
 
         Raises StackError that names the variable which is not valid.
         """
@@ -49,6 +52,7 @@ class StackSettings:
             kafka_username=environment.get("KAFKA_USERNAME") or None,
             kafka_password=environment.get("KAFKA_PASSWORD") or None,
             database=database,
+            kafka_java_options=tuple(shlex.split(environment.get("BARECOUNT_KAFKA_JAVA_OPTIONS", ""))),
             # nothing else on this machine may be reached through a tenant's webhook
             webhook_private_targets=environment.get("BARECOUNT_WEBHOOK_PRIVATE_TARGETS", f"127.0.0.1:{int(port) + LISTEN_ABOVE}"),
         )

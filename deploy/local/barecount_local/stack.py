@@ -173,6 +173,7 @@ class Stack:
                 controller_port=at["controller"],
                 passwords=passwords.kafka,
                 log=settings.logs / "kafka.log",
+                options=settings.kafka_java_options,
             )
             found.append(Member("kafka", kafka.launch, lambda: answers(kafka.port), address=kafka.bootstrap, log=kafka.log, patience=30))
         if settings.database is None:

@@ -22,7 +22,6 @@ from typing import Any
 from . import errors, record
 from .errors import AlreadyRunning, NotReady, StackError
 from .settings import StackSettings
-from .stack import Stack
 from .waiting import until
 
 STOP_SECONDS = 90.0
@@ -104,6 +103,8 @@ def shut_down(settings: StackSettings) -> list[str]:
 
 def run(settings: StackSettings, pipe: int) -> int:
     """The daemon's life. Returns its exit status."""
+    # the daemon alone needs the services' libraries: `up` and `down` would wait a second for them
+    from .stack import Stack
 
     def say(**words: Any) -> None:
         try:

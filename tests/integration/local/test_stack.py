@@ -19,11 +19,13 @@ from typing import Any
 import pytest
 from barecount_contracts import catalogue
 from barecount_local.ports import free_ports
+from barecount_local.settings import StackSettings
+from barecount_local.status import status
 from barecount_local.waiting import until
 from confluent_kafka.admin import AdminClient
 
 from tests.support import fakes
-from tests.support.servers import kafka_server, postgres_server
+from tests.support.servers import SHORT_LIVED, kafka_server, postgres_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -39,6 +41,7 @@ class User:
             "PYTHONPATH": str(code),
             "BARECOUNT_DATA_DIR": str(self.folder),
             "BARECOUNT_HTTP_PORT": str(self.port),
+            "BARECOUNT_KAFKA_JAVA_OPTIONS": " ".join(SHORT_LIVED),
         }
 
     def types(self, *words: str, **changed: str) -> subprocess.CompletedProcess[str]:
@@ -54,7 +57,9 @@ class User:
         return dict(json.loads(self.types("status", "--output", "json").stdout))
 
     def row(self, name: str) -> dict[str, Any]:
-        return next(row for row in self.status()["processes"] if row["name"] == name)
+        """A row of what `status` shows, without a process for each look: waiting looks often."""
+        found = status(StackSettings.of(self.environment))
+        return next(row for row in found["processes"] if row["name"] == name)
 
     def asks(self, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, dict[str, Any], Any]:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method, data=body)
