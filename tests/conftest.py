@@ -10,7 +10,7 @@ from tests.support.servers import Kafka, Postgres, kafka_server, postgres_server
 from tests.support.stack import Stack, stack
 
 # in this order at the end: none of them waits beside a whole product that it does not need, and generated requests leave things behind
-LAST = ("tests/e2e/", "tests/conformance/http/")
+LAST = ("tests/browser/", "tests/e2e/", "tests/conformance/http/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""The dashboard in Chromium, on a product of its own: these tests start runs, and other tests count theirs."""
+"""The dashboard in Chromium, on the product with the story told: a failed run, and its replay that succeeded."""
 
 from __future__ import annotations
 
@@ -10,15 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.browser.looking import Looker
-from tests.support.stack import Stack, stack
-
-
-@pytest.fixture(scope="session")
-def product() -> Iterator[Stack]:
-    """The whole product with the story told: a failed run, and its replay that succeeded."""
-    with stack() as running:
-        running.run("demo", timeout=300)
-        yield running
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +31,7 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def looker(chromium: Browser, product: Stack) -> Iterator[Looker]:
+def looker(chromium: Browser, product: Stack, story: str) -> Iterator[Looker]:
     """Opens pages as people with a role; afterwards no page has asked another origin for anything, or failed."""
     looking = Looker(chromium, product)
     yield looking

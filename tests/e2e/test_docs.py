@@ -22,7 +22,7 @@ ELSEWHERE = {
     "up": "tests/e2e/test_the_story.py",
     "down": "tests/e2e/test_the_story.py",
     "demo": "tests/conftest.py",
-    "status": "tests/support/stack.py",
+    "status": "tests/integration/local/test_stack.py",
     "clean": "tests/integration/local/test_stack.py",
     "rebuild": "tests/chaos/test_kills_during_a_rebuild.py",
 }

@@ -192,7 +192,6 @@ async def test_a_client_that_does_not_read_is_cut_and_comes_back_to_all_it_misse
     async with serving(given) as service:
         place = urlsplit(service.address)
         with socket.create_connection((place.hostname or "", place.port or 0)) as deaf:
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.sendall(f"GET /stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.token(tenant)}\r\n\r\n".encode())
             await eventually(lambda: sum(service.app.state.desk._open.values()) == 1, "the stream to be open")
             for first in range(0, 400, 100):
