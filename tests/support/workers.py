@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -50,6 +47,7 @@ from barecount_local.ports import free_ports
 from barecount_local.sample import CONTRACTS, MANIFEST, document
 from barecount_manifest import digest, load
 
+from tests.support.forks import Forked, forked_now
 from tests.support.servers import Kafka
 
 TENANT = "acme"
@@ -208,12 +206,6 @@ async def _listen(playing: Execution, consumer: AIOKafkaConsumer) -> None:
             playing.arrived.notify_all()
 
 
-def _end_with_the_test_run() -> None:
-    """A killed test run leaves no worker behind."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
 class WorkerProcess:
     """`barecount_worker.app:main` as the stack starts it, in a process group of its own."""
 
@@ -239,23 +231,15 @@ class WorkerProcess:
             "BARECOUNT_KAFKA_PASSWORD": login["sasl_plain_password"],
             **{f"BARECOUNT_{name.upper()}": value for name, value in settings.items()},
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
         self.log = folder / f"{worker_id}.log"
 
     def start(self) -> None:
         with self.log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", "from barecount_worker.app import main; main()"],
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_end_with_the_test_run,
-            )
+            self._process = forked_now("barecount_worker.app", env=self.environment, stdout=out, stderr=out)
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> Forked:
         assert self._process is not None, "not started"
         return self._process
 
@@ -264,13 +248,13 @@ class WorkerProcess:
         (os.killpg if group else os.kill)(self.process.pid, number)
 
     async def ended(self, seconds: float = 20) -> int:
-        return await asyncio.wait_for(asyncio.to_thread(self.process.wait, seconds), seconds + 1)
+        return await asyncio.wait_for(asyncio.to_thread(self.process.wait_now, seconds), seconds + 1)
 
     def end(self) -> None:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(10)
+            self._process.wait_now(10)
 
     def slots(self) -> list[int]:
         """Process ids of its slots."""

@@ -69,3 +69,7 @@ def main() -> None:
     serve(build_once, settings)
     if apps[0].state.worker.failed is not None:
         raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

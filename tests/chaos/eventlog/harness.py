@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import json
 import signal
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,24 +14,22 @@ from typing import Any, Self
 
 from barecount_eventlog import KafkaSettings
 
-ROOT = Path(__file__).parents[3]
+from tests.support.forks import PIPE, Forked, forked
 
 
 class Owners:
     """Every process of one test; all end with it."""
 
     def __init__(self, kind: str, given: dict[str, Any], kafka: KafkaSettings, log: Path) -> None:
-        self._command = [sys.executable, "-m", "tests.chaos.eventlog.owner_process", kind]
+        self._kind = kind
         self._given = json.dumps(given | {"kafka": dataclasses.asdict(kafka)})
         self._log = log
-        self._all: list[asyncio.subprocess.Process] = []
+        self._all: list[Forked] = []
 
-    async def start(self) -> asyncio.subprocess.Process:
+    async def start(self) -> Forked:
         """A process that has said it is ready. Raises: AssertionError with its last lines when it ends before."""
         with self._log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *self._command, self._given, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=log
-            )
+            process = await forked("tests.chaos.eventlog.owner_process", self._kind, self._given, stdout=PIPE, stderr=log)
         self._all.append(process)
         assert process.stdout is not None
         async with asyncio.timeout(60):
@@ -42,14 +39,14 @@ class Owners:
         asyncio.get_running_loop().create_task(_drain(process.stdout))
         return process
 
-    async def kill(self, process: asyncio.subprocess.Process) -> None:
+    async def kill(self, process: Forked) -> None:
         process.kill()
         await process.wait()
 
-    def freeze(self, process: asyncio.subprocess.Process) -> None:
+    def freeze(self, process: Forked) -> None:
         process.send_signal(signal.SIGSTOP)
 
-    def wake(self, process: asyncio.subprocess.Process) -> None:
+    def wake(self, process: Forked) -> None:
         process.send_signal(signal.SIGCONT)
 
     async def end(self) -> None:

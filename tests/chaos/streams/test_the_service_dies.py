@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from httpx_sse import EventSource
 
 from tests.integration.lineage.kit import event_of, life
 from tests.integration.streams.kit import appending, kafka_as, tenant_of
+from tests.support.forks import DEVNULL, forked
 from tests.support.servers import Kafka
 
 pytestmark = pytest.mark.chaos
@@ -49,9 +49,7 @@ async def test_ids_are_complete_and_single_for_a_client_that_comes_back(furnishe
     stream = asyncio.create_task(_runs(furnished_kafka, tenant, lives))
     try:
         for kill in range(KILLS + 1):
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.chaos.streams.service_process", env=told, stdout=asyncio.subprocess.DEVNULL
-            )
+            process = await forked("barecount_streams.app", env=told, stdout=DEVNULL)
             try:
                 # each life of the service has runs of its own to tell, so that every kill meets some under way
                 lives[kill].set()

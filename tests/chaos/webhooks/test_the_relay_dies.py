@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from barecount_eventlog import KafkaSettings, Recorded, read_all
 from barecount_webhooks.settings import WebhooksSettings
 
 from tests.integration.webhooks.kit import Answer, Receiver, change, eventually, publish, receiving
+from tests.support.forks import PIPE, Forked, forked
 from tests.support.servers import Kafka, Postgres, kafka_server, postgres_server
 from tests.support.service import appending, settings
 
@@ -43,14 +43,11 @@ class Relays:
     """Processes of the relay, one after the other."""
 
     def __init__(self, given: dict[str, Any], log: Path) -> None:
-        self._given, self._log, self._all = json.dumps(given), log, list[asyncio.subprocess.Process]()
+        self._given, self._log, self._all = json.dumps(given), log, list[Forked]()
 
-    async def start(self) -> asyncio.subprocess.Process:
+    async def start(self) -> Forked:
         with self._log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.chaos.webhooks.relay_process", self._given,
-                cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=log,
-            )  # fmt: skip
+            process = await forked("tests.chaos.webhooks.relay_process", self._given, stdout=PIPE, stderr=log)
         self._all.append(process)
         assert process.stdout is not None
         async with asyncio.timeout(60):
@@ -60,7 +57,7 @@ class Relays:
         self._draining = asyncio.create_task(_drain(process.stdout))
         return process
 
-    async def kill(self, process: asyncio.subprocess.Process) -> None:
+    async def kill(self, process: Forked) -> None:
         process.kill()
         await process.wait()
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -24,6 +21,7 @@ from barecount_evidence.mirror import Mirror
 from barecount_transparency import SigningKey
 
 from tests.integration.eventlog.kit import create_topics, settings_of
+from tests.support.forks import Forked, forked
 from tests.support.servers import Kafka
 
 KEY = SigningKey.from_seed("barecount.local/ledger", b"k" * 32)
@@ -59,7 +57,7 @@ class Place:
             await writer.stop()
             await mirror.stop()
 
-    async def process(self) -> asyncio.subprocess.Process:
+    async def process(self) -> Forked:
         """The same writer as a process, to be killed."""
         given = json.dumps(
             {
@@ -67,9 +65,7 @@ class Place:
                 "sources": self.sources, "ledger": self.ledger, "service": self.service,
             }
         )  # fmt: skip
-        program = Path(__file__).with_name("writer_process.py")
-        environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-        return await asyncio.create_subprocess_exec(sys.executable, str(program), given, env=environment)
+        return await forked("tests.integration.evidence.writer_process", given)
 
     async def raw(self) -> dict[tuple[str, int], list[tuple[int, bytes]]]:
         """Every source record as it stands in its log."""

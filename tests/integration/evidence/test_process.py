@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -17,20 +16,15 @@ from barecount_evidence.settings import EvidenceSettings
 from barecount_local.ports import free_ports
 from barecount_transparency import VerifyingKey, open_checkpoint, verify_consistency
 
+from tests.support.forks import DEVNULL, Forked, forked
 from tests.support.servers import Kafka, Postgres
 from tests.support.service import settings
 
 pytestmark = pytest.mark.integration
 
 
-async def started(environment: dict[str, str], port: int) -> asyncio.subprocess.Process:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        "from barecount_evidence.app import main; main()",
-        env=os.environ | environment,
-        stdout=asyncio.subprocess.DEVNULL,
-    )
+async def started(environment: dict[str, str], port: int) -> Forked:
+    process = await forked("barecount_evidence.app", env=os.environ | environment, stdout=DEVNULL)
     deadline = time.monotonic() + 60
     async with httpx.AsyncClient() as client:
         while True:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -41,6 +40,7 @@ from barecount_eventlog import Appender, KafkaSettings, Recorded, read_all
 from barecount_local.ports import free_ports
 from barecount_manifest import digest
 
+from tests.support.forks import Forked, forked
 from tests.support.servers import Kafka, Postgres
 from tests.unit.execution.world import manifest, plan, success
 
@@ -114,7 +114,7 @@ class Execution:
     site: Site
     folder: Path
     lease_seconds: int = 3
-    process: asyncio.subprocess.Process | None = None
+    process: Forked | None = None
     port: int = 0
 
     async def start(self) -> None:
@@ -134,9 +134,7 @@ class Execution:
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "execution.log").open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "barecount_execution.app", env=environment, stdout=log, stderr=log
-            )
+            self.process = await forked("barecount_execution.app", env=environment, stdout=log, stderr=log)
         await eventually(self._ready, "execution to be ready", self.told)
 
     async def _ready(self) -> bool | None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import secrets
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -38,6 +34,7 @@ from barecount_eventlog import Appender, KafkaSettings, read_all
 from barecount_lineage.handler import LineageWriter
 
 from tests.integration.eventlog.kit import create_topics, settings_of
+from tests.support.forks import Forked, forked
 from tests.support.lineage import CONTRACTS, MANIFEST
 from tests.support.servers import Kafka
 
@@ -105,15 +102,14 @@ class Place:
         finally:
             await writer.stop()
 
-    async def process(self) -> asyncio.subprocess.Process:
+    async def process(self) -> Forked:
         given = json.dumps(
             {
                 "bootstrap": self.kafka.bootstrap, "username": self.kafka.username, "password": self.kafka.password,
                 "runs": self.runs, "output": self.output, "service": self.service,
             }
         )  # fmt: skip
-        program = Path(__file__).with_name("writer_process.py")
-        return await asyncio.create_subprocess_exec(sys.executable, str(program), given, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+        return await forked("tests.integration.lineage.writer_process", given)
 
     async def play(self, appender: Appender, *payloads: Message, key: str = "pool") -> None:
         for payload in payloads:

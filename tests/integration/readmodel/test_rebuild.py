@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,6 +27,7 @@ from tests.integration.eventlog.counter import add
 from tests.integration.eventlog.kit import Topics, eventually, handler_of
 from tests.integration.readmodel.kit import NumbersView
 from tests.integration.readmodel.test_projector import decide, numbers, projector_of
+from tests.support.forks import forked
 
 
 def url_of(database: Database) -> str:
@@ -169,8 +169,8 @@ async def test_a_rebuild_killed_at_any_point_leaves_the_live_model_and_the_next_
     async with live(topics, database) as projector:
         before = await marked(database)
         kafka = topics.kafka
-        killed = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.integration.readmodel.rebuild_process", point, url_of(database)),
+        killed = await forked(
+            *("tests.integration.readmodel.rebuild_process", point, url_of(database)),
             *(kafka.bootstrap, kafka.username or "", kafka.password or "", database.service, topics.events),
         )
         async with asyncio.timeout(60):

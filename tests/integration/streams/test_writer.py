@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -24,6 +21,7 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 
 from tests.integration.lineage.kit import event_of, life
 from tests.integration.streams.kit import kafka_as
+from tests.support.forks import Forked, forked
 from tests.support.servers import Kafka
 
 pytestmark = pytest.mark.integration
@@ -53,11 +51,9 @@ class Place:
         finally:
             await writer.stop()
 
-    async def process(self) -> asyncio.subprocess.Process:
+    async def process(self) -> Forked:
         given = {"kafka": vars(self.kafka), "names": self.names, "service": self.service}
-        program = Path(__file__).with_name("writer_process.py")
-        told = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-        return await asyncio.create_subprocess_exec(sys.executable, str(program), json.dumps(given), env=told)
+        return await forked("tests.integration.streams.writer_process", json.dumps(given))
 
     async def play(self, appender: Appender, run: str, *, tenant: str = "acme", steps: slice = slice(None)) -> None:
         for payload in life(run)[steps]:
