@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard contracts/barecount_* libs/*/barecount_* services/*/barecount_* deploy/local/barecount_*)
 # a copy of the lock that was installed: equal means there is nothing to do
 INSTALLED := $(VENV)/installed.lock
-# tests that wait for processes more than they compute: a lane of their own
-WHOLE := $(wildcard tests/chaos tests/browser tests/e2e tests/conformance/http)
+# tests that start the whole product and wait for its processes: a lane of their own
+WHOLE := $(wildcard tests/chaos/test_*.py tests/browser tests/e2e tests/conformance/http)
 
 .DEFAULT_GOAL := help
 .PHONY: help install up down status clean test test-products test-parts check contracts images test-containers chaos bench

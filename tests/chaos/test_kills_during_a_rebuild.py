@@ -15,7 +15,7 @@ import psutil
 import pytest
 from confluent_kafka import Producer
 
-from tests.support.stack import Stack, stack
+from tests.support.stack import Stack
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "contracts" / "examples" / "RunLogged.v1.json"
 # enough that a rebuild takes longer than it takes to kill something
@@ -24,32 +24,32 @@ LINES = 20_000
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 
 
-def test_the_projector_and_then_the_rebuild_are_killed_and_nothing_is_lost() -> None:
-    with stack() as product:
-        _fill(product)
-        _until(lambda: _lag(product) == 0, "execution to project the lines", 180)
+def test_the_projector_and_then_the_rebuild_are_killed_and_nothing_is_lost(victim_stack: Stack) -> None:
+    product = victim_stack
+    _fill(product)
+    _until(lambda: _lag(product) == 0, "execution to project the lines", 180)
 
-        rebuild = _begun(product)
-        product.kill("execution")
-        done = rebuild.communicate(timeout=180)[0]
-        assert rebuild.returncode == 0, done
-        told = json.loads(done)[0]
-        assert told["tables"]["logs"] == LINES
-        assert told["differences"] == []
-        _until(lambda: _lag(product) == 0, "execution to come back", 60)
+    rebuild = _begun(product)
+    product.kill("execution")
+    done = rebuild.communicate(timeout=180)[0]
+    assert rebuild.returncode == 0, done
+    told = json.loads(done)[0]
+    assert told["tables"]["logs"] == LINES
+    assert told["differences"] == []
+    _until(lambda: _lag(product) == 0, "execution to come back", 60)
 
-        rebuild = _begun(product)
-        _processes_of(rebuild)[0].send_signal(signal.SIGKILL)
-        words = rebuild.communicate(timeout=60)[0]
-        assert rebuild.returncode == 1
-        assert "ended with status -9 before it was done" in words
-        _fill(product, 500)
-        _until(lambda: _lag(product) == 0, "the live model to go on", 60)
+    rebuild = _begun(product)
+    _processes_of(rebuild)[0].send_signal(signal.SIGKILL)
+    words = rebuild.communicate(timeout=60)[0]
+    assert rebuild.returncode == 1
+    assert "ended with status -9 before it was done" in words
+    _fill(product, 500)
+    _until(lambda: _lag(product) == 0, "the live model to go on", 60)
 
-        told = json.loads(product.run("rebuild", "execution", "--output", "json").stdout)[0]
-        assert (told["tables"]["logs"], told["differences"]) == (LINES + 500, [])
-        assert json.loads(product.run("rebuild", "execution", "--rollback", "--output", "json").stdout)[0]["step"] == "rolled-back"
-        assert _lag(product) == 0
+    told = json.loads(product.run("rebuild", "execution", "--output", "json").stdout)[0]
+    assert (told["tables"]["logs"], told["differences"]) == (LINES + 500, [])
+    assert json.loads(product.run("rebuild", "execution", "--rollback", "--output", "json").stdout)[0]["step"] == "rolled-back"
+    assert _lag(product) == 0
 
 
 def _fill(product: Stack, lines: int = LINES) -> None:

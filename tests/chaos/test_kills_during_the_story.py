@@ -9,24 +9,17 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support import judge
-from tests.support.stack import Stack, stack
+from tests.support.stack import Stack
 
 # CI takes the first seed; `make chaos` takes more
 SEEDS = range(int(os.environ.get("BARECOUNT_CHAOS_SEEDS", "1")))
 VICTIMS = ("command", "execution", "worker-1", "worker-2", "evidence", "lineage", "webhooks", "streams", "kafka", "postgres")
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def victim_stack() -> Iterator[Stack]:
-    with stack() as running:
-        yield running
 
 
 @pytest.mark.parametrize("seed", SEEDS)
