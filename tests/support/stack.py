@@ -16,8 +16,8 @@ from typing import Any
 
 from barecount_cli.client import Client
 from barecount_cli.settings import CliSettings
-from barecount_local.ports import free_ports
-from barecount_local.settings import StackSettings
+from barecount_local.ports import free_ports, is_free
+from barecount_local.settings import LISTEN_ABOVE, StackSettings
 from barecount_local.status import status
 
 from tests.support.examples import admin
@@ -95,7 +95,8 @@ def stack(**extra: str) -> Iterator[Stack]:
     """A running stack without the story; ended and removed with the block."""
     folder = Path(tempfile.mkdtemp(prefix="barecount-e2e-"))
     folder.chmod(0o755)
-    (port,) = free_ports(1)
+    # the story's receiver of webhooks listens beside the edge
+    port = next(port for port in iter(lambda: free_ports(1)[0], None) if is_free(port + LISTEN_ABOVE))
     made = Stack(folder, port, extra)
     try:
         made.run("up", "--no-demo", timeout=240)

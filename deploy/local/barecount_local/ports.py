@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
+from pathlib import Path
 
 from .errors import PortTaken
 
 HOST = "127.0.0.1"
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST = 10_000
+MOST_REFUSED = 1_000
 
 
 def is_free(port: int) -> bool:
@@ -22,15 +27,37 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that nobody listens on. All are held until the last is found, so that none comes twice."""
-    held = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    """Different ports that nobody listens on. All are held until the last is found, so that none comes twice.
+
+    They lie below those that the kernel gives to outgoing connections: there, any connection of anybody takes a port between the look and
+    the listening, and a client that knocks on a dead server's port can be given that very port and connect to itself.
+    """
+    held: list[socket.socket] = []
+    refused = 0
     try:
-        for one in held:
-            one.bind((HOST, 0))
+        while len(held) < count:
+            one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            held.append(one)
+            try:
+                one.bind((HOST, _somewhere()))
+            except OSError:
+                held.pop().close()
+                refused += 1
+                if refused > MOST_REFUSED:
+                    raise
         return [one.getsockname()[1] for one in held]
     finally:
         for one in held:
             one.close()
+
+
+def _somewhere() -> int:
+    """A random port below the outgoing ones; 0, the kernel's own choice, where there are none."""
+    try:
+        first = int(EPHEMERAL.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        first = 32_768
+    return secrets.choice(range(LOWEST, first)) if first > LOWEST + 1_000 else 0
 
 
 def choose(names: list[str], before: dict[str, int]) -> dict[str, int]:
