@@ -1,13 +1,14 @@
 """Kafka: one fenced writer a partition, restore, read, publish.
 
-Errors (one tree): EventlogError > AppendFailed, TopicMissing, LogTruncated, WriterBroken > WriterFenced, CodeFault.
+Errors (one tree): EventlogError > AppendFailed, TopicMissing, LogTruncated, LogReplaced, WriterBroken > WriterFenced, CodeFault.
 """
 
 from .appender import Appender
+from .continuity import Held, Mark, cluster_of, demand_same_log
 from .decider import Asking, Decider, Emit, Gate, Inbound, Refusal, TickOf
 from .deriver import Deriver, Transform
 from .ending import end
-from .errors import AppendFailed, CodeFault, EventlogError, LogTruncated, TopicMissing, WriterBroken, WriterFenced
+from .errors import AppendFailed, CodeFault, EventlogError, LogReplaced, LogTruncated, TopicMissing, WriterBroken, WriterFenced
 from .handler import Handler
 from .reader import Batch, Reader, beginning_offsets, committed_offsets, consumer_of, end_offsets, partition_count, read_all, tail
 from .record import OutRecord, Recorded, recorded
@@ -28,9 +29,12 @@ __all__ = [
     "FencedWriter",
     "Gate",
     "Handler",
+    "Held",
     "Inbound",
     "KafkaSettings",
+    "LogReplaced",
     "LogTruncated",
+    "Mark",
     "OutRecord",
     "Reader",
     "Recorded",
@@ -43,8 +47,10 @@ __all__ = [
     "WriterBroken",
     "WriterFenced",
     "beginning_offsets",
+    "cluster_of",
     "committed_offsets",
     "consumer_of",
+    "demand_same_log",
     "end",
     "end_offsets",
     "partition_count",

@@ -13,7 +13,8 @@ from aiokafka import TopicPartition
 from barecount_contracts import Position
 
 from . import metrics, positions
-from .errors import CodeFault, WriterFenced
+from .continuity import Held, demand_same_log
+from .errors import CodeFault, LogReplaced, WriterFenced
 from .owner import BACKOFF, FENCED_BACKOFF, SETTLED_SECONDS
 from .reader import Batch, Reader, beginning_offsets, committed_offsets
 from .record import OutRecord, Recorded
@@ -72,11 +73,18 @@ class Deriver:
         self.failed: Exception | None = None
 
     async def start(self) -> None:
-        """Returns when the output is taken over and the sources are being read, or when a bug stopped it (see `failed`)."""
+        """Returns when the output is taken over and the sources are being read, or when a bug stopped it (see `failed`).
+
+        Raises: LogReplaced when the sources end before what was derived from them.
+        """
         self._task = asyncio.create_task(self._run(), name=f"deriver:{self._group}")
         while not (self.ready or self.failed or self._task.done()):
             self._change.clear()
             await self._change.wait()
+        failed = self.failed
+        if isinstance(failed, LogReplaced):
+            await self.stop()
+            raise failed
 
     async def stop(self) -> None:
         """Finishes the transaction under way."""
@@ -118,6 +126,9 @@ class Deriver:
                 self.failed, backoff = fault, BACKOFF[1]
                 metrics.DERIVER_FAULTS.labels(**self._labels).inc()
                 log.error("deriver-stands", **self._labels, position=fault.position.model_dump(), retry_in=backoff, exc_info=fault.cause)
+            except LogReplaced as error:
+                self.failed, backoff = error, BACKOFF[1]
+                log.critical("log-replaced", **self._labels, error=str(error), retry_in=backoff)
             except WriterFenced as error:
                 fences = fences + 1 if time.monotonic() - owned_at < SETTLED_SECONDS else 1
                 least, most = self._fenced_backoff
@@ -145,6 +156,14 @@ class Deriver:
         held = await committed_offsets(self._kafka, self._group, first)
         written = await positions.last_written(self._kafka, self._output)
         self._next = {where: max(begin, held.get(where, 0), written.get(where, 0)) for where, begin in first.items()}
+        await demand_same_log(
+            self._kafka,
+            [Held(where, next_) for where, next_ in self._next.items()],
+            holder=f"{self._output}, which {self._group} derives,",
+            remedy="all topics are restored from one copy",
+        )
+        if isinstance(self.failed, LogReplaced):
+            self.failed = None
         if self._restore is not None:
             await self._restore()
         self._reader = Reader(self._kafka, self._next, client_id=f"{self._group}.in", buffer=2 * self._max_batch)

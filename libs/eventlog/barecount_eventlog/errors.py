@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from barecount_contracts import Position
 
 
@@ -19,6 +21,15 @@ class TopicMissing(EventlogError):
 
 class LogTruncated(EventlogError):
     """The log no longer holds the position from which reading must go on; retention or a restore removed it."""
+
+
+class LogReplaced(EventlogError):
+    """Positions kept outside of the log are not of this log: it was restored from an older copy, or begun anew.
+
+    exit_status: what a process ends with that meets this at its start (chassis.serve); the message is for the operator, whole.
+    """
+
+    exit_status: ClassVar[int] = 4
 
 
 class WriterBroken(EventlogError):

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from .appender import Appender
 from .decider import Decider, Gate, TickOf
-from .errors import EventlogError
+from .errors import EventlogError, LogReplaced
 from .judging import Judge
 from .owner import FENCED_BACKOFF, Owner, Place
 from .reader import partition_count
@@ -63,7 +63,7 @@ class Handler(Generic[S]):
     async def start(self) -> None:
         """Takes over every partition; returns when all are restored and reading, or when a bug stopped one (see `failed`).
 
-        Raises: TopicMissing; EventlogError when inbox and events differ in their partitions.
+        Raises: TopicMissing; LogReplaced when a snapshot is of another log; EventlogError when inbox and events differ in their partitions.
         """
         count = await self._counted()
         judge = Judge(
@@ -100,6 +100,10 @@ class Handler(Generic[S]):
         while not (self.ready or self.failed or all(task.done() for task in self._tasks)):
             self._change.clear()
             await self._change.wait()
+        failed = self.failed
+        if isinstance(failed, LogReplaced):
+            await self.stop()
+            raise failed
 
     async def stop(self) -> None:
         """Finishes the transactions under way, writes snapshots and leaves the partitions."""

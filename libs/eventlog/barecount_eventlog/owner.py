@@ -16,8 +16,9 @@ from barecount_contracts import EnvelopeError, Position, RecordRejected
 from . import metrics
 from .appender import Appender
 from .books import Books
+from .continuity import Held, Mark, demand_same_log
 from .decider import Decider, TickOf
-from .errors import CodeFault, EventlogError, WriterFenced
+from .errors import CodeFault, EventlogError, LogReplaced, WriterFenced
 from .judging import Judge, Judged, PartitionState
 from .reader import Batch, Reader, committed_offsets, end_offsets, read_all
 from .record import OutRecord
@@ -79,6 +80,8 @@ class Owner(Generic[S]):
         self.ready = False
         self.failed: Exception | None = None
         self._events_next = 0
+        self._cluster: str | None = None
+        self._mark: Mark | None = None
         self._read_to = 0
         self._since_snapshot = 0
         self._stopping = asyncio.Event()
@@ -109,6 +112,10 @@ class Owner(Generic[S]):
                     exc_info=fault.cause,
                 )
                 return
+            except LogReplaced as error:
+                # deciding on from an older log would give new meanings to offsets that others have seen
+                self.failed, backoff, reason = error, BACKOFF[1], "log-replaced"
+                log.critical("log-replaced", **self._labels, partition=self.partition, error=str(error), retry_in=backoff)
             except WriterFenced as error:
                 fences = fences + 1 if time.monotonic() - owned_at < SETTLED_SECONDS else 1
                 least, most = self._place.fenced_backoff
@@ -144,6 +151,12 @@ class Owner(Generic[S]):
         state, next_, restored = await self._restored()
         # the group's offset may have expired (trap 19); the outcomes in the log have not
         start = max(committed, state.books.inbox_next)
+        end = (await end_offsets(self._place.kafka, self._place.inbox))[self.partition]
+        if start > end:
+            raise LogReplaced(
+                f"{self._place.inbox}/{self.partition} ends at {end}, but {self._place.events} holds outcomes up to {start}: they are "
+                "not of one copy. Restore all topics from the same one (docs/backup-and-restore.md); nothing is decided until then"
+            )
         if committed > state.books.inbox_next:
             await self._nothing_missing(state.books.inbox_next, committed)
         self.state, self._events_next, self._since_snapshot, self._read_to = state, next_, restored, start
@@ -154,6 +167,7 @@ class Owner(Generic[S]):
         self._ticks = Ticking()
         metrics.HANDLER_RESTORE.labels(**self._labels).observe(time.perf_counter() - started)
         log.info("partition-owned", **self._labels, partition=self.partition, replayed=restored, events_next=next_, inbox_next=start)
+        self.failed = None
         self._set_ready(True)
 
     async def _nothing_missing(self, decided: int, committed: int) -> None:
@@ -170,15 +184,21 @@ class Owner(Generic[S]):
 
     async def _restored(self) -> tuple[PartitionState[S], int, int]:
         """The state from the newest snapshot and the events after it; the next events offset; how many events were replayed."""
-        state, next_ = self._judge.initial(), 0
+        state, next_, self._mark = self._judge.initial(), 0, None
         if self._snapshots is not None:
             found = await self._snapshots.load(self._place.service, self.partition, self._judge.schema)
-            end = (await end_offsets(self._place.kafka, self._place.events))[self.partition]
-            if found is not None and found.events_next > end:
-                log.warning("snapshot-of-another-log", **self._labels, partition=self.partition, events_next=found.events_next, end=end)
-            elif found is not None:
+            held = [Held(self._events, found.events_next, found.cluster, found.mark)] if found is not None else []
+            service = self._place.service
+            self._cluster = await demand_same_log(
+                self._place.kafka,
+                held,
+                holder=f"the snapshot of {service}'s partition {self.partition}",
+                remedy=f"what it held is given up: barecount rebuild {service} --accept-loss",
+            )
+            if found is not None:
                 books, domain = part(found.blob)
                 state, next_ = PartitionState(self._decider.load(domain), Books.load(books)), found.events_next
+                self._mark = found.mark
         replayed = 0
         async for batch in read_all(self._place.kafka, self._place.events, [self.partition], {self.partition: next_}):
             for record in batch.records:
@@ -188,6 +208,8 @@ class Owner(Generic[S]):
                     # nobody else may write here: an event that this release cannot read must not be passed over
                     raise CodeFault("restore", record.position, error) from error
                 state = self._judge.evolve(state, event, record)
+            if batch.records:
+                self._mark = Mark.of(batch.records[-1].offset, batch.records[-1].value)
             replayed += len(batch.records)
             next_ = batch.next
         return state, next_, replayed
@@ -238,6 +260,8 @@ class Owner(Generic[S]):
         if out:
             after = await writer.commit(out, {self._inbox: position})
             self._events_next = after[self._events]
+            newest = next(one for one in reversed(out) if one.topic == self._place.events)
+            self._mark = Mark.of(self._events_next - 1, newest.value)
             self._since_snapshot += len(out)
             self.state = state
             self._count(judged)
@@ -293,22 +317,30 @@ class Owner(Generic[S]):
             return
         self._since_snapshot = 0
         # the state is immutable: it can be written while the next batch is decided
-        self._saving = asyncio.create_task(self._save(self.state, self._events_next), name="snapshot")
+        self._saving = asyncio.create_task(self._save(self._snapshot()), name="snapshot")
 
     async def _final_snapshot(self) -> None:
         if self._saving is not None:
             await asyncio.gather(self._saving, return_exceptions=True)
         if self._snapshots is not None and self._since_snapshot:
-            await self._save(self.state, self._events_next)
+            await self._save(self._snapshot())
 
-    async def _save(self, state: PartitionState[S], events_next: int) -> None:
+    def _snapshot(self) -> Callable[[], Snapshot]:
+        """Makes the snapshot of now, whenever it is called: the state is immutable."""
+        state, next_, cluster, mark = self.state, self._events_next, self._cluster, self._mark
+
+        def made() -> Snapshot:
+            blob = join(state.books.dump(), self._decider.dump(state.domain))
+            return Snapshot(self._judge.schema, next_, state.books.inbox_next, blob, cluster, mark)
+
+        return made
+
+    async def _save(self, make: Callable[[], Snapshot]) -> None:
         assert self._snapshots is not None
         try:
-            blob = await asyncio.to_thread(lambda: join(state.books.dump(), self._decider.dump(state.domain)))
-            await self._snapshots.save(
-                self._place.service, self.partition, Snapshot(self._judge.schema, events_next, state.books.inbox_next, blob)
-            )
-            metrics.SNAPSHOT_BYTES.labels(**self._labels, partition=self.partition).set(len(blob))
+            snapshot = await asyncio.to_thread(make)
+            await self._snapshots.save(self._place.service, self.partition, snapshot)
+            metrics.SNAPSHOT_BYTES.labels(**self._labels, partition=self.partition).set(len(snapshot.blob))
         except Exception as error:
             # a snapshot only shortens the next restore; without it the log is replayed
             log.warning("snapshot-not-saved", **self._labels, partition=self.partition, error=repr(error))

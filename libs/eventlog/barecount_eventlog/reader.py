@@ -219,21 +219,21 @@ def consumer_of(
 
 async def partition_count(kafka: KafkaSettings, topic: str) -> int:
     """Raises: TopicMissing."""
-    async with _probe(kafka) as consumer:
-        return len(await _partitions(consumer, topic))
+    async with Probe(kafka) as consumer:
+        return len(await partitions_of(consumer, topic))
 
 
 async def end_offsets(kafka: KafkaSettings, topic: str, isolation: Isolation = "read_committed") -> dict[int, int]:
     """The end of every partition: the last stable offset under read_committed, else the high watermark. Raises: TopicMissing."""
-    async with _probe(kafka, isolation) as consumer:
-        found = await consumer.end_offsets(await _partitions(consumer, topic))
+    async with Probe(kafka, isolation) as consumer:
+        found = await consumer.end_offsets(await partitions_of(consumer, topic))
         return {tp.partition: offset for tp, offset in found.items()}
 
 
 async def beginning_offsets(kafka: KafkaSettings, topic: str) -> dict[int, int]:
     """The first offset that retention left in every partition. Raises: TopicMissing."""
-    async with _probe(kafka) as consumer:
-        found = await consumer.beginning_offsets(await _partitions(consumer, topic))
+    async with Probe(kafka) as consumer:
+        found = await consumer.beginning_offsets(await partitions_of(consumer, topic))
         return {tp.partition: offset for tp, offset in found.items()}
 
 
@@ -289,8 +289,8 @@ async def tail(
 async def _resolve(
     kafka: KafkaSettings, topic: str, partitions: Iterable[int] | None, start: Start, isolation: Isolation
 ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-    async with _probe(kafka, isolation) as consumer:
-        wanted = [tp for tp in await _partitions(consumer, topic) if partitions is None or tp.partition in set(partitions)]
+    async with Probe(kafka, isolation) as consumer:
+        wanted = [tp for tp in await partitions_of(consumer, topic) if partitions is None or tp.partition in set(partitions)]
         first, ends = await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
     if start == "end":
         return dict(ends), ends
@@ -300,7 +300,7 @@ async def _resolve(
     return {tp: max(first[tp], start.get(tp.partition, 0)) for tp in wanted}, ends
 
 
-class _probe:
+class Probe:
     """A short-lived consumer for questions about a topic."""
 
     def __init__(self, kafka: KafkaSettings, isolation: Isolation = "read_committed") -> None:
@@ -314,7 +314,7 @@ class _probe:
         await self._consumer.stop()
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
     client: Any = consumer._client
     metadata = await client.fetch_all_metadata()
     known = metadata.partitions_for_topic(topic)

@@ -6,17 +6,24 @@ import struct
 from dataclasses import dataclass
 from typing import Protocol
 
+from .continuity import Mark
+
 _LENGTH = struct.Struct(">Q")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """events_next, inbox_next: where reading goes on. schema: the form of the blob; another form is ignored and the log replayed."""
+    """events_next, inbox_next: where reading goes on. schema: the form of the blob; another form is ignored and the log replayed.
+
+    cluster, mark: the log that it is of, and the newest event in it (continuity.py); None when they were not kept.
+    """
 
     schema: str
     events_next: int
     inbox_next: int
     blob: bytes
+    cluster: str | None = None
+    mark: Mark | None = None
 
 
 class SnapshotStore(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self, cast
 
 from aiokafka import TopicPartition
-from barecount_eventlog import Batch, KafkaSettings, Reader, Recorded, beginning_offsets, end_offsets
+from barecount_eventlog import Batch, KafkaSettings, Reader, Recorded, beginning_offsets, cluster_of, end_offsets
 
 from .database import Database
 from .errors import LogTooShort
@@ -130,10 +130,11 @@ class Bulk:
 
     async def _positions(self) -> dict[TopicPartition, int]:
         table = f"{quoted(self._database.schema or '')}.projection_positions"
+        cluster = await cluster_of(self._kafka)
         async with self._database.pool.acquire() as conn:
             await conn.executemany(
-                f"INSERT INTO {table} (topic, partition, next_offset) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
-                [(where.topic, where.partition) for where in self.first],
+                f"INSERT INTO {table} (topic, partition, next_offset, cluster) VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING",
+                [(where.topic, where.partition, cluster) for where in self.first],
             )
             rows = await conn.fetch(f"SELECT topic, partition, next_offset FROM {table}")
         held = {TopicPartition(row["topic"], row["partition"]): int(row["next_offset"]) for row in rows}

@@ -9,11 +9,12 @@ from typing import TypeVar
 
 import structlog
 from aiokafka import TopicPartition
-from barecount_eventlog import KafkaSettings, Reader, TopicMissing, beginning_offsets, end, end_offsets
+from barecount_eventlog import KafkaSettings, LogReplaced, Reader, TopicMissing, beginning_offsets, end, end_offsets
 
 from . import metrics
 from .database import Database
 from .errors import NotYetProjected, TokenError
+from .origin import demand_same_model
 from .schema import quoted
 from .token import Token
 from .track import BACKOFF, Track, reached_of
@@ -41,12 +42,13 @@ class Projector:
         self._caught_up = False
         self._waiting = Waiting()
         self._task: asyncio.Task[None] | None = None
+        self._replaced: LogReplaced | None = None
         self._running = asyncio.Event()
 
     async def start(self) -> None:
         """Prepares the schema and starts; returns when every partition is being read (`ready` tells when it has caught up once).
 
-        Raises: what the first attempt met (TopicMissing, no PostgreSQL); later trouble is waited out.
+        Raises: what the first attempt met (TopicMissing, LogReplaced, no PostgreSQL); later trouble is waited out.
         """
         await self._database.prepare(self._views)
         self._task = asyncio.create_task(self._run(), name=f"projector:{self._service}")
@@ -61,11 +63,16 @@ class Projector:
         await end(self._task)
 
     @property
+    def failed(self) -> Exception | None:
+        """What makes the rows those of another log; a person decides what is right (`LogReplaced`)."""
+        return self._replaced
+
+    @property
     def ready(self) -> bool:
-        """Caught up once since the start, and no partition stands at an error."""
+        """Caught up once since the start, the log is being read, and no partition stands at an error."""
         if not self._caught_up and self._tracks:
             self._caught_up = all(track.next >= self._goal[where] for where, track in self._tracks.items())
-        return self._caught_up and not self.standing()
+        return self._caught_up and self._reader is not None and not self.standing()
 
     def standing(self) -> dict[tuple[str, int], Exception]:
         """The partitions that stand at an error, and the error."""
@@ -130,6 +137,7 @@ class Projector:
             except Exception as error:
                 if not self._running.is_set():
                     raise
+                self._replaced = error if isinstance(error, LogReplaced) else None
                 backoff = BACKOFF[0] if time.monotonic() - started > BACKOFF[1] else min(BACKOFF[1], backoff * 2)
                 log.warning("projector-reopened", service=self._service, error=repr(error), retry_in=backoff)
                 await asyncio.sleep(backoff)
@@ -141,12 +149,13 @@ class Projector:
     async def _open(self) -> None:
         """Positions from PostgreSQL, ends from Kafka, one reader for all partitions."""
         topics = sorted({topic for view in self._views for topic in view.TOPICS})
+        cluster = await demand_same_model(self._kafka, self._database, self._service)
         first: dict[TopicPartition, int] = {}
         goal: dict[TopicPartition, int] = {}
         for topic in topics:
             first |= {TopicPartition(topic, p): offset for p, offset in (await beginning_offsets(self._kafka, topic)).items()}
             goal |= {TopicPartition(topic, p): offset for p, offset in (await end_offsets(self._kafka, topic)).items()}
-        held = await self._positions(list(first))
+        held = await self._positions(list(first), cluster)
         self._goal = goal
         self._tracks = {
             where: Track(where, next_, database=self._database, views=self._views, max_batch=self._max_batch, advance=self._waiting.advance)
@@ -155,7 +164,7 @@ class Projector:
         start = {where: self._begin(where, next_, first[where]) for where, next_ in held.items()}
         reader = Reader(self._kafka, start, client_id=f"{self._service}.projector", buffer=2 * self._max_batch)
         await reader.start()
-        self._reader = reader
+        self._reader, self._replaced = reader, None
         self._running.set()
 
     def _begin(self, where: TopicPartition, next_: int, first: int) -> int:
@@ -165,15 +174,15 @@ class Projector:
             )
         return max(next_, first)
 
-    async def _positions(self, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    async def _positions(self, wanted: Sequence[TopicPartition], cluster: str) -> dict[TopicPartition, int]:
         """The rows of projection_positions, made where they are missing; what they say about inboxes is told to the waiting."""
         table = f"{quoted(self._database.schema or '')}.projection_positions"
         async with self._database.pool.acquire() as conn:
             known = {(row["topic"], row["partition"]) for row in await conn.fetch(f"SELECT topic, partition FROM {table}")}
             # only what is missing: an INSERT would wait for whoever is moving an existing row
             await conn.executemany(
-                f"INSERT INTO {table} (topic, partition, next_offset) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
-                [(where.topic, where.partition) for where in wanted if (where.topic, where.partition) not in known],
+                f"INSERT INTO {table} (topic, partition, next_offset, cluster) VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING",
+                [(where.topic, where.partition, cluster) for where in wanted if (where.topic, where.partition) not in known],
             )
             rows = await conn.fetch(f"SELECT * FROM {table}")
         held = {TopicPartition(row["topic"], row["partition"]): int(row["next_offset"]) for row in rows}

@@ -16,13 +16,15 @@ from typing import Any, Final
 
 import asyncpg
 import structlog
-from barecount_eventlog import KafkaSettings
+from barecount_eventlog import KafkaSettings, LogReplaced, demand_same_log
 
 from .bulk import Bulk
 from .database import Database
 from .equality import Comparison, compare
 from .errors import ModelsDiffer, NoLiveModel, NothingToRollBackTo, SwapBlocked
-from .schema import quoted
+from .origin import positions_held, remedy
+from .schema import ORIGIN, add_columns, quoted
+from .snapshots import forget
 from .swap import alone, drop, next_of, positions_of, previous_of, stands, swap
 from .view import Connection, View, schema_of
 
@@ -51,16 +53,27 @@ class Rebuild:
     def live(self) -> str:
         return schema_of(self.service, self.views)
 
-    async def run(self, *, accept_differences: bool = False) -> dict[str, Any]:
+    async def run(self, *, accept_differences: bool = False, accept_loss: bool = False) -> dict[str, Any]:
         """Builds, compares, swaps. accept_differences: the live rows are known to be wrong, the log is right.
+
+        accept_loss: when the live model is of another log than Kafka holds (it was restored from an older copy), build from that log as it
+        is, compare nothing, and forget the handler's snapshots; a model of this log is rebuilt as ever.
 
         Returns {"service", "schema", "events", "seconds", "rate", "tables": {name: rows}, "left_out", "differences"}.
         Raises: RebuildUnderWay, NoLiveModel, ModelsDiffer (nothing swapped, both stay for a look), SwapBlocked, LogTooShort;
-        TopicMissing, asyncpg's and Kafka's errors, whatever a view raises.
+        LogReplaced without accept_loss; TopicMissing, asyncpg's and Kafka's errors, whatever a view raises.
         """
         began = time.monotonic()
         async with alone(self.url, self.service) as conn:
             await self._must_stand(conn)
+            if accept_loss:
+                await forget(conn, self.service)
+            try:
+                await self._must_be_of_this_log(conn, self.live)
+            except LogReplaced:
+                if not accept_loss:
+                    raise
+                return await self._anew(conn, began)
             async with self._building(conn) as bulk:
                 await self._near(conn, bulk, began)
                 seconds = time.monotonic() - began
@@ -71,6 +84,16 @@ class Rebuild:
         done = {"schema": self.live, "events": bulk.done, "seconds": round(seconds, 2), "rate": round(bulk.done / max(seconds, 0.001))}
         rows = {"tables": found.tables, "left_out": list(found.left_out), "differences": [str(one) for one in found.differences]}
         return self._say("done", **done, **rows)
+
+    async def _anew(self, conn: Connection, began: float) -> dict[str, Any]:
+        """Nobody projects into the live model: its service refuses to start. It stays as `_previous`, for a look at what was lost."""
+        async with self._building(conn) as bulk:
+            await self._project(bulk, await bulk.ends(), began)
+            ends = await bulk.ends()
+            await swap(conn, self.live, next_of(self.live), previous_of(self.live), lambda live: bulk.to(ends))
+        seconds = time.monotonic() - began
+        rate = round(bulk.done / max(seconds, 0.001))
+        return self._say("done", schema=self.live, events=bulk.done, seconds=round(seconds, 2), rate=rate, lost=True)
 
     async def prepare(self) -> dict[str, Any]:
         """Builds the model of views that no service runs yet, so that an upgrade starts with all rows. Does nothing when it stands.
@@ -98,10 +121,16 @@ class Rebuild:
             before = previous_of(self.live)
             if not await stands(conn, before):
                 raise NothingToRollBackTo(f"{self.service} has no model from before a rebuild ({before}): there is nothing to roll back to")
+            await self._must_be_of_this_log(conn, before)
             async with self._projecting(before) as bulk:
                 await self._near(conn, bulk, began)
                 await self._swap(conn, bulk, before)
         return self._say("rolled-back", schema=self.live, events=bulk.done, seconds=round(time.monotonic() - began, 2))
+
+    async def _must_be_of_this_log(self, conn: Connection, schema: str) -> None:
+        await add_columns(conn, schema, "projection_positions", ORIGIN)
+        held = await positions_held(conn, schema)
+        await demand_same_log(self.kafka, held, holder=f"the read model of {self.service}", remedy=remedy(self.service))
 
     async def _must_stand(self, conn: Connection) -> None:
         if await stands(conn, self.live):

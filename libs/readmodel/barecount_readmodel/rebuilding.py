@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 from barecount_chassis import Settings, SettingsError
-from barecount_eventlog import KafkaSettings
+from barecount_eventlog import KafkaSettings, LogReplaced
 
 from .errors import RebuildError
 from .rebuild import Rebuild
@@ -30,6 +30,7 @@ def rebuild_main(service: str, views: Sequence[View], arguments: Sequence[str] |
     way.add_argument("--rollback", action="store_true", help="put the model from before the last swap back")
     way.add_argument("--prepare", action="store_true", help="build the model of views that no service runs yet")
     way.add_argument("--accept-differences", action="store_true", help="swap although the rows differ: the live ones are wrong")
+    way.add_argument("--accept-loss", action="store_true", help="the log was restored from an older copy: what came after it is given up")
     given = parser.parse_args(arguments)
     # standard output is for the reports
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -42,7 +43,7 @@ def rebuild_main(service: str, views: Sequence[View], arguments: Sequence[str] |
     try:
         asyncio.run(_run(rebuild, given))
     except Exception as error:
-        if not isinstance(error, RebuildError):
+        if not isinstance(error, (RebuildError, LogReplaced)):
             traceback.print_exc()
         _say({"service": service, "step": "failed", "error": type(error).__name__, "detail": str(error) or repr(error)})
         raise SystemExit(1) from error
@@ -55,7 +56,7 @@ async def _run(rebuild: Rebuild, given: argparse.Namespace) -> None:
     elif given.prepare:
         await rebuild.prepare()
     else:
-        await rebuild.run(accept_differences=given.accept_differences)
+        await rebuild.run(accept_differences=given.accept_differences, accept_loss=given.accept_loss)
 
 
 def _say(said: Mapping[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import asyncpg
 import structlog
@@ -11,7 +12,8 @@ from .view import Connection, View
 
 log = structlog.get_logger(__name__)
 
-# one row a topic partition; the position and the rows of a batch commit together
+# one row a topic partition; the position and the rows of a batch commit together. cluster, last_offset and last_digest say which log
+# the rows were made of (origin.py)
 OWN_TABLES = """
 CREATE TABLE projection_positions (
     topic text NOT NULL,
@@ -20,6 +22,9 @@ CREATE TABLE projection_positions (
     inbox_topic text,
     inbox_partition integer,
     inbox_next bigint,
+    cluster text,
+    last_offset bigint,
+    last_digest bytea,
     applied_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, partition)
 );
@@ -35,6 +40,9 @@ CREATE TABLE projection_errors (
     PRIMARY KEY (topic, partition, "offset")
 );
 """
+
+# what a row of projection_positions and a snapshot remember about their log
+ORIGIN: Final = {"cluster": "text", "last_offset": "bigint", "last_digest": "bytea"}
 
 
 def quoted(name: str) -> str:
@@ -54,6 +62,7 @@ async def prepare(conn: Connection, schema: str, views: Sequence[View], *, query
     async with conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", schema)
         if await conn.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema):
+            await add_columns(conn, schema, "projection_positions", ORIGIN)
             return False
         await conn.execute(f"CREATE SCHEMA {quoted(schema)}; SET LOCAL search_path TO {quoted(schema)}")
         await conn.execute(OWN_TABLES)
@@ -63,6 +72,15 @@ async def prepare(conn: Connection, schema: str, views: Sequence[View], *, query
         await _secure(conn, schema, query_role)
     log.info("view-set-created", schema=schema, views={view.NAME: view.VERSION for view in views})
     return True
+
+
+async def add_columns(conn: Connection, schema: str, table: str, columns: Mapping[str, str]) -> None:
+    """Adds what a table of an earlier release lacks; a look first, because ALTER would wait for everybody who uses the table."""
+    rows = await conn.fetch("SELECT column_name FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2", schema, table)
+    standing = {row["column_name"] for row in rows}
+    for name, kind in columns.items():
+        if name not in standing:
+            await conn.execute(f"ALTER TABLE {quoted(schema)}.{quoted(table)} ADD COLUMN {quoted(name)} {kind}")
 
 
 async def _secure(conn: Connection, schema: str, query_role: str) -> None:

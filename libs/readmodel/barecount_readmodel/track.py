@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 from aiokafka import TopicPartition
 from barecount_contracts import EnvelopeError, bytes_digest
-from barecount_eventlog import Batch, Reader, Recorded
+from barecount_eventlog import Batch, Mark, Reader, Recorded
 
 from . import metrics
 from .database import Database
@@ -86,18 +86,21 @@ class Track:
         """
         readable, poison = _sorted_out(records)
         inbox = _inbox_next(readable)
+        newest = Mark.of(records[-1].offset, records[-1].value) if records else None
         assert self._database.schema is not None
         async with self._database.pool.acquire() as conn, conn.transaction():
             await conn.execute(f"SET LOCAL search_path TO {quoted(self._database.schema)}")
             moved = await conn.execute(
                 "UPDATE projection_positions SET next_offset = $4, inbox_topic = coalesce($5, inbox_topic), "
-                "inbox_partition = coalesce($6, inbox_partition), inbox_next = greatest($7, inbox_next), applied_at = now() "
+                "inbox_partition = coalesce($6, inbox_partition), inbox_next = greatest($7, inbox_next), applied_at = now(), "
+                "last_offset = coalesce($8, last_offset), last_digest = coalesce($9, last_digest) "
                 "WHERE topic = $1 AND partition = $2 AND next_offset = $3",
                 self.where.topic,
                 self.where.partition,
                 self.next,
                 next_,
                 *(inbox or (None, None, None)),
+                *((newest.offset, newest.digest) if newest is not None else (None, None)),
             )
             if moved != "UPDATE 1":
                 raise ProjectionTaken(f"{self.where.topic}/{self.where.partition} is no longer at {self.next}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from barecount_contracts import Position
-from barecount_eventlog import CodeFault, Handler, Snapshot
+from barecount_eventlog import CodeFault, Handler, LogReplaced, Mark, Snapshot
 
 from tests.integration.eventlog.counter import Counter, add, tick
 from tests.integration.eventlog.kit import Topics, drained, eventually, handler_of
@@ -70,7 +71,7 @@ async def test_snapshot_and_tail_equal_a_full_replay_and_the_living_state(topics
         assert image(restored) == living, f"from the snapshot at {snapshot.events_next}"
 
 
-async def test_a_snapshot_of_another_form_or_of_another_log_is_ignored(topics: Topics) -> None:
+async def test_a_snapshot_of_another_form_is_ignored_and_one_of_another_log_is_refused(topics: Topics) -> None:
     store = MemorySnapshots()
     handler = handler_of(topics, snapshots=store, snapshot_every=1)
     await handler.start()
@@ -82,11 +83,26 @@ async def test_a_snapshot_of_another_form_or_of_another_log_is_ignored(topics: T
     other = handler_of(topics, snapshots=store)
     await other.start()
     await other.stop()
-    store.kept = [Snapshot(good.schema, 10_000, 10_000, b"of a longer log")]
-    longer = handler_of(topics, snapshots=store)
-    await longer.start()
-    await longer.stop()
-    assert image(other) == image(longer) == image(handler)
+    assert image(other) == image(handler)
+    assert good.mark is not None
+    assert good.cluster is not None
+    altered = Mark(good.mark.offset, bytes(16))
+    for snapshot, words in (
+        (replace(good, events_next=10_000), f"{topics.events}/0: it stands at 10000, the log ends at 2"),
+        (replace(good, mark=altered), f"{topics.events}/0: at offset 0 stands another record"),
+        (replace(good, cluster="another"), "it was made from Kafka cluster another"),
+    ):
+        store.kept = [snapshot]
+        refused = handler_of(topics, snapshots=store)
+        with pytest.raises(LogReplaced, match=words) as caught:
+            await refused.start()
+        assert "barecount rebuild test --accept-loss" in str(caught.value)
+        assert not refused.ready
+    store.kept = [replace(good, cluster=None, mark=None)]
+    earlier = handler_of(topics, snapshots=store)
+    await earlier.start()
+    await earlier.stop()
+    assert image(earlier) == image(handler), "one of an earlier release, which kept neither"
 
 
 async def test_rubbish_among_the_own_events_stops_the_restore_visibly(topics: Topics) -> None:
