@@ -6,6 +6,7 @@ StackError
 ├── FolderUnusable      the data folder cannot be written, is full, or PostgreSQL's user cannot pass it
 ├── JarMismatch         the bytes of a jar are not the ones that the lock names
 ├── NotReady            a deadline passed; names what was waited for and the last log lines
+├── Refusing            services refuse to start; the servers stay up for the repair
 ├── PortTaken           somebody else listens on a port that was asked for
 └── TopicMismatch       a topic stands with another partition count than the catalogue's
 """
@@ -39,6 +40,10 @@ class NotReady(StackError):
 
 class PortTaken(StackError):
     """A port that was asked for by a setting is in use."""
+
+
+class Refusing(StackError):
+    """Services refuse to start until a person has decided (the log was restored from an older copy). The stack is not ended for it."""
 
 
 class TopicMismatch(StackError):

@@ -129,6 +129,7 @@ def rebuild(
     rollback: Annotated[bool, typer.Option(help="Put the model from before the last swap back; again undoes it")] = False,
     prepare: Annotated[bool, typer.Option(help="Build the model of new views before the service runs them")] = False,
     accept_differences: Annotated[bool, typer.Option(help="Swap although rows differ: the live ones are known to be wrong")] = False,
+    accept_loss: Annotated[bool, typer.Option(help="The log was restored from an older copy: give up what came after it")] = False,
     output_: Output = "table",
 ) -> None:
     """Build a service's read model anew from the log while everything runs, compare it row by row, and swap it in."""
@@ -137,6 +138,7 @@ def rebuild(
     if (service is None) == (not every):
         raise StackError("name one service, or say --all")
     chosen = {"--rollback": rollback, "--prepare": prepare, "--accept-differences": accept_differences}
+    chosen["--accept-loss"] = accept_loss
     options = [name for name, said in chosen.items() if said]
     if len(options) > 1:
         raise StackError(f"{' and '.join(options)} exclude each other")

@@ -15,6 +15,9 @@ from .waiting import tail
 
 FIRST_BACKOFF, LAST_BACKOFF = 0.5, 10.0
 HEALTHY_SECONDS = 30.0
+# a service's exit status when its read model is of another log than Kafka holds (eventlog.LogReplaced), and how its last words begin
+REFUSES, REASON = 4, "refused: "
+REFUSED_PAUSE = 5.0
 
 
 class Process(Protocol):
@@ -51,6 +54,7 @@ class Member:
         self._began = 0.0
         self._began_at: float | None = None
         self.again_at: float | None = None
+        self.refused = False
 
     def start(self) -> None:
         """Starts it. Raises what the launch raises."""
@@ -70,9 +74,15 @@ class Member:
             return False
         if now - self._began >= HEALTHY_SECONDS:
             self._backoff = FIRST_BACKOFF
-        self.last_error = f"{_now()} {self.name} (pid {self.process.pid}) ended {_how(self.process.exit_code)}"
-        self.last_lines = tail(self.log)
-        self._plan()
+        self.refused = self.process.exit_code == REFUSES
+        if self.refused:
+            self.last_error, self.last_lines = f"{_now()} {self.name} refuses to start", _reason(tail(self.log))
+            # only a person's repair helps; when it has come, the service should not be long in noticing
+            self.again_at = now + REFUSED_PAUSE
+        else:
+            self.last_error = f"{_now()} {self.name} (pid {self.process.pid}) ended {_how(self.process.exit_code)}"
+            self.last_lines = tail(self.log)
+            self._plan()
         return True
 
     def end(self) -> None:
@@ -90,6 +100,7 @@ class Member:
             "address": self.address,
             "log": str(self.log),
             "restarts": self.restarts,
+            "refused": self.refused,
             "last_error": self.last_error,
             "last_lines": self.last_lines,
         }
@@ -105,6 +116,10 @@ class Member:
     def _plan(self) -> None:
         self.again_at = time.monotonic() + self._backoff
         self._backoff = min(self._backoff * 2, LAST_BACKOFF)
+
+
+def _reason(lines: list[str]) -> list[str]:
+    return [line.removeprefix(REASON) for line in lines if line.startswith(REASON)][-1:] or lines
 
 
 def _how(code: int | None) -> str:

@@ -75,6 +75,8 @@ def told_in_words(said: dict[str, Any]) -> str:
         case "done":
             rows = sum(said.get("tables", {}).values())
             different = f", {len(said['differences'])} tables differed" if said.get("differences") else ", equal"
+            if said.get("lost"):
+                return f"{said['events']:,} events in {said['seconds']:g} s; made of the log as it is, what came after it is given up"
             compared = f"; {rows:,} rows compared{different}, swapped" if "tables" in said else ""
             return f"{said['events']:,} events in {said['seconds']:g} s, {said['rate']:,} events/s{compared}"
         case step:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 from . import ports, record, services
 from .caddy import CaddyServer
-from .errors import FolderUnusable, NotReady
+from .errors import FolderUnusable, NotReady, Refusing
 from .forked import Forked
 from .kafka import KafkaServer, answers
 from .keys import make_keys
@@ -28,6 +28,7 @@ Progress = Callable[[str, str, float], None]
 READY_SECONDS = 60.0
 NEEDED_BYTES = 512 * 1024 * 1024
 DEATHS_BEFORE_GIVING_UP = 3
+LOOK_SECONDS = 1.0
 
 
 class Stack:
@@ -40,7 +41,10 @@ class Stack:
         self._state, self._began_at = "starting", datetime.now(UTC).isoformat(timespec="seconds")
 
     def start(self) -> None:
-        """Returns when everything answers. Raises StackError; what was started by then is ended by `stop`."""
+        """Returns when everything answers. Raises StackError; what was started by then is ended by `stop`.
+
+        Raises Refusing when everything runs that can, and services wait for a person: the stack goes on being tended.
+        """
         settings, step = self.settings, self._step
         step("folder", self._take_folder)
         before = record.read(settings.record)
@@ -64,18 +68,27 @@ class Stack:
             self._begin(process)
         for process in processes:
             step(process.name, lambda process=process: self._wait([process]))  # type: ignore[misc]
-        self._state = "ready"
+        refusing = [process for process in processes if process.refused]
+        self._state = "refused" if refusing else "ready"
         self.write()
+        if refusing:
+            told = "\n".join(f"{one.name}: {' '.join(one.last_lines)}" for one in refusing)
+            raise Refusing(f"{told}\nThe servers stay up for the repair: barecount status shows them, barecount down ends them.")
 
     def tend(self) -> None:
         """Looks after every process once: notices deaths, restarts what is due."""
         changed = [member.look() for member in self.members]
+        if self._state == "refused" and all(member.ready() for member in self.members):
+            self._state, changed = "ready", [True]
         if any(changed):
             self.write()
 
     def next_due(self) -> float | None:
         """Seconds until a restart is due; None when none is planned."""
         due = [member.again_at for member in self.members if member.again_at is not None]
+        if self._state == "refused":
+            # nobody tells that a service has become ready
+            due.append(time.monotonic() + LOOK_SECONDS)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def stop(self) -> None:
@@ -154,7 +167,7 @@ class Stack:
             self.tend()
             for member in list(waiting):
                 lives = member.process is not None and member.process.alive()
-                if lives and member.ready():
+                if member.refused or (lives and member.ready()):
                     waiting.remove(member)
                 elif member.restarts >= DEATHS_BEFORE_GIVING_UP:
                     raise NotReady(explain(f"{member.name} dies again and again. Last: {member.last_error}", member.log))

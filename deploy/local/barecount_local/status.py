@@ -20,11 +20,11 @@ _REJECTED = re.compile(r'^barecount_handler_rejected_total\{[^}]*code="([^"]*)"[
 
 def status(settings: StackSettings) -> dict[str, Any]:
     """{"state", "url", "data_dir", "supervisor", "processes": [{"name", "pid", "address", "health", "lag", "rejected", "log", "pss_bytes",
-    "restarts", "last_error", "last_lines"}], "pss_bytes"}.
+    "restarts", "refused", "last_error", "last_lines"}], "pss_bytes"}.
 
     rejected: inbox records that the service could not let in since it started, code → count; None where there is no inbox.
 
-    state: stopped, starting, ready, stopping, or orphaned (its supervisor was killed).
+    state: stopped, starting, ready, refused (services wait for a person), stopping, or orphaned (its supervisor was killed).
     """
     found = record.read(settings.record)
     if not found:
@@ -53,8 +53,11 @@ def status(settings: StackSettings) -> dict[str, Any]:
 def _row(one: dict[str, Any]) -> dict[str, Any]:
     lives = bool(one.get("pid")) and record.same_process(one["pid"], one.get("started"))
     health, lag = _health(one["name"], one["address"]) if lives else ("down", None)
+    if one.get("refused") and health != "ready":
+        # also while it looks again
+        health = "refused"
     rejected = _rejected(one["address"]) if health == "ready" and lag is not None else None
-    shown = {name: one.get(name) for name in ("name", "pid", "address", "log", "restarts", "last_error", "last_lines")}
+    shown = {name: one.get(name) for name in ("name", "pid", "address", "log", "restarts", "refused", "last_error", "last_lines")}
     return {
         **shown,
         "pid": one["pid"] if lives else None,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import errors, record
-from .errors import AlreadyRunning, NotReady, StackError
+from .errors import AlreadyRunning, NotReady, Refusing, StackError
 from .settings import StackSettings
 from .waiting import until
 
@@ -132,10 +132,14 @@ def run(settings: StackSettings, pipe: int) -> int:
     stack = Stack(settings, progress, closing=(lock, pipe, wake, poke))
     status = 0
     try:
-        stack.start()
-        say(state="ready")
+        try:
+            stack.start()
+            say(state="ready")
+            _log("ready")
+        except Refusing as refusing:
+            say(state="failed", kind=type(refusing).__name__, message=str(refusing))
+            _log(f"refused: {refusing}")
         os.close(pipe)
-        _log("ready")
         while not asked:
             stack.tend()
             select.select([wake], [], [], stack.next_due())

@@ -74,8 +74,12 @@ def create_app(
             stack.push_async_callback(appender.stop)
             stack.push_async_callback(floods.flush)
             stack.callback(health.close)
-            if lifespan is not None:
-                await stack.enter_async_context(lifespan(app))
+            try:
+                if lifespan is not None:
+                    await stack.enter_async_context(lifespan(app))
+            except Exception as error:
+                app.state.start_failed = error
+                raise
             yield
 
     app = FastAPI(
@@ -88,6 +92,7 @@ def create_app(
         responses=_problem_responses(),
     )
     app.state.settings, app.state.health = settings, health
+    app.state.start_failed = None
     app.state.pages, app.state.stopping = tuple(pages), asyncio.Event()
     problems.install(app, unaskable, unreachable)
     for router in routers:

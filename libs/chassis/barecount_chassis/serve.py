@@ -16,11 +16,15 @@ from fastapi import FastAPI
 from . import telemetry
 from .settings import Settings, SettingsError
 
+# how the line begins that says why a service refuses to start
+REFUSED = "refused: "
+
 
 def serve(build: Callable[[Settings], FastAPI], settings: Settings | None = None) -> None:
     """Builds the app and serves it on the settings' host and port. Returns after a clean stop.
 
-    Exits with status 2 when the environment does not say what is needed, with 1 when the app cannot start.
+    Exits with status 2 when the environment does not say what is needed, with 1 when the app cannot start; with the error's own
+    `exit_status` when it has one: starting again will not help, and its words, the last line of standard error, say what will.
     """
     try:
         settings = settings or Settings.load()
@@ -52,7 +56,11 @@ def serve(build: Callable[[Settings], FastAPI], settings: Settings | None = None
     server.stopped()
     telemetry.logger().info(telemetry.SERVICE_STOPPED)
     if not server.started:
-        raise SystemExit(1)
+        failure = app.state.start_failed
+        status = getattr(failure, "exit_status", None)
+        if status is not None:
+            sys.stderr.write(f"{REFUSED}{failure}\n")
+        raise SystemExit(status or 1)
 
 
 class _Server(uvicorn.Server):
