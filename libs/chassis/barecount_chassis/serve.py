@@ -52,7 +52,9 @@ def serve(build: Callable[[Settings], FastAPI], settings: Settings | None = None
     )
     server = _Server(config, settings.stop_seconds)
     telemetry.logger().info(telemetry.SERVICE_STARTED, host=settings.http_host, port=settings.http_port, pid=os.getpid())
-    server.run()
+    # uvicorn exits with a status of its own when the app cannot start
+    with contextlib.suppress(SystemExit):
+        server.run()
     server.stopped()
     telemetry.logger().info(telemetry.SERVICE_STOPPED)
     if not server.started:
