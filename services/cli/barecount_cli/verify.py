@@ -118,7 +118,8 @@ def _continues_pin(client: Client, settings: CliSettings, key: VerifyingKey, ope
     if now.size < size:
         raise EvidenceError(
             f"the ledger shows {now.size:,} leaves, but this machine saw {size:,} before",
-            "The ledger was rolled back, or is still being read back after a start: ask again in a moment, then tell whoever runs it.",
+            "The ledger was rolled back, or is still being read back after a start: ask again in a moment, then tell whoever runs it. "
+            + _deliberate(pin),
         )
     hashes = client.get("/evidence/consistency", **{"from": size, "to": now.size})["proof"] if 0 < size < now.size else []
     try:
@@ -126,11 +127,15 @@ def _continues_pin(client: Client, settings: CliSettings, key: VerifyingKey, ope
     except TransparencyError as error:
         raise EvidenceError(
             f"the ledger of {now.size:,} leaves does not continue the one of {size:,} leaves that this machine saw: {error}",
-            "The ledger was rolled back or rewritten; tell whoever runs it.",
+            "The ledger was rolled back or rewritten; tell whoever runs it. " + _deliberate(pin),
         ) from error
     if now.size > size:
         _write(pin, pinned)
     return Step("continuity", f"continues the checkpoint of {size:,} leaves that this machine saw before")
+
+
+def _deliberate(pin: Path) -> str:
+    return f"If an older log was restored on purpose (docs/backup-and-restore.md), what came after is lost: remove {pin} to begin anew."
 
 
 def _included(item: dict[str, Any], opened: OpenedCheckpoint) -> Link:

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SERVICE = """
 import asyncio, sys, time
 from barecount_chassis import Settings, create_app, serve
@@ -51,6 +53,35 @@ def test_a_service_without_the_issuers_key_does_not_start(keys: Path, tmp_path: 
     out, _ = process.communicate(timeout=30)
     assert process.returncode != 0
     assert "BARECOUNT_KEYS_DIR must hold the issuer's" in out
+
+
+REFUSING = """
+from contextlib import asynccontextmanager
+class Replaced(Exception):
+    exit_status = 4
+@asynccontextmanager
+async def lifespan(app):
+    raise {error}
+    yield
+serve(lambda settings: create_app(settings, title="Test", routers=[], appender=Appender(), lifespan=lifespan))
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "last"), [('Replaced("restore the newer log")', 4, "refused: restore the newer log\n"), ('ValueError("x")', 1, "")]
+)
+def test_a_service_that_a_person_must_decide_for_ends_with_its_own_status_and_its_words_last(
+    keys: Path, error: str, status: int, last: str
+) -> None:
+    told = {
+        "PATH": os.environ["PATH"],
+        "BARECOUNT_SERVICE": "command",
+        "BARECOUNT_KAFKA_BOOTSTRAP": "localhost:1",
+        "BARECOUNT_KEYS_DIR": str(keys),
+    }
+    code = SERVICE.rpartition("serve(")[0].format(stop="...") + REFUSING.format(error=error)
+    process = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, timeout=30, check=False)
+    assert (process.returncode, process.stderr) == (status, last)
 
 
 def test_sigterm_stops_cleanly_with_0_and_every_line_is_json(keys: Path) -> None:
