@@ -265,6 +265,8 @@ class Owner(Generic[S]):
             self._since_snapshot += len(out)
             self.state = state
             self._count(judged)
+        if judged:
+            self._ticks.heard(batch.records[-1].timestamp)
         self._read_to = position
         metrics.HANDLER_LAG.labels(**self._labels, partition=self.partition).set(self.lag)
         if fault is not None:
