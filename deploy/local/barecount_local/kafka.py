@@ -13,7 +13,7 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,7 +47,8 @@ class KafkaServer:
 
     port: the SASL listener on 127.0.0.1, controller_port: the quorum's, passwords: principal → password of every SCRAM user,
     training: where to write an ahead-of-time cache when it stops, bind and advertised: another address for the listener and
-    another host:port that clients are told (in a container), options: more of the JVM's (the last of two that contradict counts).
+    another host:port that clients are told (in a container), options: more of the JVM's (the last of two that contradict counts),
+    properties: other values than this file's, cluster_id: the one to format with (all nodes of a quorum name the same).
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class KafkaServer:
         bind: str = HOST,
         advertised: str | None = None,
         options: Sequence[str] = (),
+        properties: Mapping[str, object] | None = None,
+        cluster_id: str | None = None,
     ) -> None:
         self._bind, self.bootstrap = bind, advertised or f"{HOST}:{port}"
         self.folder, self.port, self.controller_port, self.log = folder, port, controller_port, log
         self._passwords, self._ends_with_parent, self._training = passwords, ends_with_parent, training
-        self._more = tuple(options)
+        self._more, self._changed, self._cluster_id = tuple(options), dict(properties or {}), cluster_id
         self.child: Child | None = None
 
     def launch(self) -> Child:
@@ -112,7 +115,7 @@ class KafkaServer:
 
     def _format(self, jars: str, properties: Path) -> None:
         # 22 characters of base64url; a leading dash would read as an option
-        cluster = "b" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")[1:]
+        cluster = self._cluster_id or "b" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")[1:]
         users = [f"SCRAM-SHA-256=[name={name},password={password}]" for name, password in self._passwords.items()]
         # @file: the passwords must not stand in the process list
         arguments = self.folder / "format.arguments"
@@ -151,7 +154,7 @@ class KafkaServer:
 
     def _properties(self) -> str:
         login = f'username="{SUPER_USER}" password="{self._passwords[SUPER_USER]}"'
-        rows = {
+        rows: dict[str, object] = {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@{HOST}:{self.controller_port}",
@@ -191,7 +194,7 @@ class KafkaServer:
             # the ledger's batches are the largest records (topics.yaml, max_bytes)
             "replica.fetch.max.bytes": 8_388_608,
         }
-        return "".join(f"{name}={value}\n" for name, value in rows.items())
+        return "".join(f"{name}={value}\n" for name, value in (rows | self._changed).items())
 
 
 def ahead_of_time_cache() -> Path:
