@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from .settings import NEEDED_BYTES
+
 # what is piped on keeps its lines whole; a terminal has its own width
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 errors = Console(stderr=True)
@@ -78,6 +80,10 @@ def show(found: dict[str, Any]) -> None:
             console.print(f"[yellow]{row['last_error']}[/yellow]", highlight=False)
             for line in row["last_lines"] or []:
                 console.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
+    if found["free_bytes"] is not None and found["free_bytes"] < NEEDED_BYTES:
+        left = f"{found['free_bytes'] / 2**20:.0f} MiB"
+        words = f"only {left} are left on the disk of {found['data_dir']}: make room. Kafka and PostgreSQL stop without it; nothing is lost"
+        console.print(f"[red]{words}[/red]", highlight=False, soft_wrap=True)
     console.print(
         f"memory {found['pss_bytes'] / 2**20:.0f} MiB (PSS) · data and logs in {found['data_dir']}", highlight=False, soft_wrap=True
     )

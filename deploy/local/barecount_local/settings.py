@@ -14,6 +14,8 @@ from .errors import StackError
 DEFAULT_HTTP_PORT = 8400
 # `barecount webhooks listen` listens so many ports above the edge
 LISTEN_ABOVE = 10
+# with less room on its disk a stack does not start, and says so while it runs
+NEEDED_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True)

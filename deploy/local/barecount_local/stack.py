@@ -21,12 +21,11 @@ from .member import Member
 from .passwords import Passwords
 from .postgres import PostgresServer
 from .provision import provision
-from .settings import StackSettings
+from .settings import NEEDED_BYTES, StackSettings
 from .waiting import POLL_SECONDS, explain
 
 Progress = Callable[[str, str, float], None]
 READY_SECONDS = 60.0
-NEEDED_BYTES = 512 * 1024 * 1024
 DEATHS_BEFORE_GIVING_UP = 3
 LOOK_SECONDS = 1.0
 

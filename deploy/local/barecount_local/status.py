@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 from collections import Counter
 from typing import Any
 
@@ -20,7 +21,7 @@ _REJECTED = re.compile(r'^barecount_handler_rejected_total\{[^}]*code="([^"]*)"[
 
 def status(settings: StackSettings) -> dict[str, Any]:
     """{"state", "url", "data_dir", "supervisor", "processes": [{"name", "pid", "address", "health", "lag", "rejected", "log", "pss_bytes",
-    "restarts", "refused", "last_error", "last_lines"}], "pss_bytes"}.
+    "restarts", "refused", "last_error", "last_lines"}], "pss_bytes", "free_bytes"}.
 
     rejected: inbox records that the service could not let in since it started, code → count; None where there is no inbox.
 
@@ -35,6 +36,7 @@ def status(settings: StackSettings) -> dict[str, Any]:
             "supervisor": None,
             "processes": [],
             "pss_bytes": 0,
+            "free_bytes": _free(settings),
         }
     boss = record.supervisor_lives(found)
     rows = [_row(one) for one in found.get("processes", [])]
@@ -47,7 +49,22 @@ def status(settings: StackSettings) -> dict[str, Any]:
     kept: dict[str, Any] = {
         name: found[name] for name in ("url", "data_dir", "started_at", "kafka_bootstrap", "versions", "ports") if name in found
     }
-    return {"state": state, **kept, "supervisor": found["supervisor"] if boss else None, "processes": rows, "pss_bytes": memory}
+    return {
+        "state": state,
+        **kept,
+        "supervisor": found["supervisor"] if boss else None,
+        "processes": rows,
+        "pss_bytes": memory,
+        "free_bytes": _free(settings),
+    }
+
+
+def _free(settings: StackSettings) -> int | None:
+    """What is left on the disk of the data folder; None before there is one."""
+    try:
+        return shutil.disk_usage(settings.data_dir).free
+    except OSError:
+        return None
 
 
 def _row(one: dict[str, Any]) -> dict[str, Any]:

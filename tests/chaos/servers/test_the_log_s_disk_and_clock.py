@@ -1,0 +1,142 @@
+"""The broker's disk fills, and its clock is set: each command still has one outcome, and time in the log never goes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from barecount_contracts import CommandDuplicated
+from barecount_eventlog import Appender, AppendFailed, KafkaSettings
+from barecount_local.kafka import KafkaServer
+from barecount_local.passwords import Passwords
+from barecount_local.ports import free_ports
+
+from tests.chaos.servers.full_disk import full_disk, mounted, why_no_disk
+from tests.integration.eventlog.counter import add, tick
+from tests.integration.eventlog.kit import Topics, create_topics, drained, eventually, handler_of
+from tests.support.cluster import LEAN
+from tests.support.servers import folder_for_servers, in_containers
+
+# a broker for each of the two: `make chaos` alone
+FULL = int(os.environ.get("BARECOUNT_CHAOS_SEEDS", "1")) > 1
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not FULL or in_containers(), reason="a broker of its own for each test: run by make chaos, on embedded servers"),
+]
+
+
+@contextmanager
+def broker_in(folder: Path) -> Iterator[tuple[KafkaServer, KafkaSettings]]:
+    passwords = Passwords.of(folder)
+    port, controller = free_ports(2)
+    server = KafkaServer(
+        folder / "kafka",
+        port=port,
+        controller_port=controller,
+        passwords=passwords.kafka,
+        log=folder / "kafka.log",
+        ends_with_parent=True,
+        options=LEAN,
+    )
+    try:
+        server.start()
+        yield server, KafkaSettings(server.bootstrap, "admin", passwords.kafka["admin"])
+    finally:
+        server.kill()
+
+
+async def topics_on(kafka: KafkaSettings) -> Topics:
+    inbox, events = await create_topics(kafka, "inbox", "events")
+    topics = Topics(kafka, inbox, events, Appender(kafka, "test"))
+    await topics.appender.start()
+    return topics
+
+
+@pytest.mark.skipif(why_no_disk() is not None, reason=why_no_disk() or "")
+async def test_a_full_disk_ends_the_broker_and_with_room_everything_that_was_acknowledged_is_there() -> None:
+    with mounted(120) as disk, broker_in(disk) as (server, kafka):
+        topics = await topics_on(kafka)
+        handler = handler_of(topics)
+        await handler.start()
+        acknowledged = 0
+
+        async def write() -> None:
+            nonlocal acknowledged
+            while True:
+                await topics.appender.append(topics.inbox, "acme", add(1), timeout=5)
+                # rubbish that does not compress: refused, and an outcome too
+                await topics.appender.append_bytes(topics.inbox, b"acme", os.urandom(500_000), timeout=5)
+                acknowledged += 2
+
+        with full_disk(disk, leave=6_000_000), pytest.raises(AppendFailed):
+            await write()
+        child = server.child
+        assert child is not None
+        await eventually(lambda: not child.alive(), 60)
+        assert "No space left on device" in (disk / "kafka.log").read_text(), "what the product shows of it: the broker's last lines"
+        assert acknowledged > 2
+        await asyncio.to_thread(server.start)
+        last = None
+        async with asyncio.timeout(60):
+            while last is None:
+                try:
+                    last = await topics.appender.append(topics.inbox, "acme", add(1, key="last"), timeout=5)
+                except AppendFailed:
+                    continue
+        await drained(handler, topics, 60)
+        at = [event.envelope.cause.offset for event in await topics.outcomes() if event.envelope.cause]
+        assert at == list(range(last.offset + 1)), "one outcome each, none missing"
+        assert last.offset >= acknowledged
+        assert handler.ready
+        await handler.stop()
+        await topics.appender.stop()
+
+
+@pytest.mark.skipif(not FAKETIME.exists(), reason="Debian's libfaketime is not installed")
+async def test_the_broker_s_clock_set_forth_and_back_takes_no_time_back_and_loses_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    # asked again at once: the test cannot wait the minute that a person could
+    monkeypatch.setattr("barecount_eventlog.ticking.LONGEST_PAUSE", timedelta(seconds=0.5))
+    with folder_for_servers() as folder:
+        clock = folder / "clock"
+        clock.write_text("+0")
+        for name, value in {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        with broker_in(folder) as (_, kafka):
+            monkeypatch.delenv("LD_PRELOAD")
+            topics = await topics_on(kafka)
+            handler = handler_of(topics, tick=tick)
+            await handler.start()
+            rung = 0
+            for offset, rings in (("+0", True), ("+3600", True), ("-3600", False), ("+7200", True)):
+                clock.write_text(offset)
+                await topics.appender.append(topics.inbox, "acme", add(1, alarm_in_ms=200))
+                await drained(handler, topics)
+                if rings:
+                    await eventually(lambda: handler.state(0).alarm is None, 30)
+                    rung += 1
+                else:
+                    await asyncio.sleep(2)  # time stands still for who believes the log: nothing may ring, and nothing may storm
+                    assert handler.state(0).alarm is not None
+            await handler.stop()
+            outcomes = await topics.outcomes()
+            times = [event.envelope.time for event in outcomes]
+            assert times == sorted(times), "the log's time went back"
+            ends = [event.envelope.cause.offset for event in outcomes if event.envelope.cause]
+            assert ends == list(range(len(ends)))
+            assert sum(event.envelope.type == "AlarmRang" for event in outcomes) == rung
+            assert sum(event.envelope.type == "TickRecorded" for event in outcomes) < 20, "a storm of ticks"
+            assert not [event for event in outcomes if event.envelope.type == CommandDuplicated.TYPE]
+            await topics.appender.stop()
