@@ -95,7 +95,16 @@ def _health(name: str, address: str) -> tuple[str, int | None]:
     if answer is None:
         return "starting", None
     status, body = answer
-    return ("ready" if status == 200 else "starting"), _lag(body)
+    return ("ready" if status == 200 else _why_not(body)), _lag(body)
+
+
+def _why_not(body: bytes) -> str:
+    """`failed` when a part waits for a person (a record that cannot be decided, another log), else `starting`."""
+    try:
+        checks = json.loads(body)["checks"].values()
+        return "failed" if any(check["state"] == "failed" for check in checks) else "starting"
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return "starting"
 
 
 def _asked(port: int, path: str) -> tuple[int, bytes] | None:
