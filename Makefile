@@ -8,9 +8,11 @@ PACKAGES := $(wildcard contracts/barecount_* libs/*/barecount_* services/*/barec
 INSTALLED := $(VENV)/installed.lock
 # tests that start the whole product and wait for its processes: a lane of their own
 WHOLE := $(wildcard tests/chaos/test_*.py tests/browser tests/e2e tests/conformance/http)
+# tests that kill, freeze and restart parts, and wait for those to come back: another lane
+FAULTS := $(filter-out $(WHOLE),$(wildcard tests/chaos/*/)) $(addprefix tests/integration/,local readmodel webhooks worker worker_service)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status clean test test-products test-parts check contracts images test-containers chaos bench
+.PHONY: help install up down status clean test test-products test-faults test-parts check contracts images test-containers chaos bench
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,14 +39,17 @@ status: ## every process with its address, health, memory and log file
 clean: ## stop everything and delete the data folder
 	@$(BIN)/barecount clean
 
-test: install ## every test, against real servers that the tests start themselves; two lanes side by side
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target test-products test-parts
+test: install ## every test, against real servers that the tests start themselves; three lanes side by side
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target test-products test-faults test-parts
 
 test-products: install ## only the tests that start the whole product
 	@$(BIN)/pytest $(WHOLE)
 
+test-faults: install ## only the tests that kill, freeze and restart parts
+	@$(BIN)/pytest $(FAULTS)
+
 test-parts: install ## all the other tests
-	@$(BIN)/pytest $(addprefix --ignore=,$(WHOLE))
+	@$(BIN)/pytest $(addprefix --ignore=,$(WHOLE) $(FAULTS))
 
 check: install ## format, lint, types, floors, contracts
 	@$(BIN)/ruff format --check --quiet .
