@@ -17,6 +17,8 @@ EVERY_TENANT: Final = "*"
 
 # a process frozen within a batch holds its position's row: PostgreSQL ends that transaction, so that a successor can go on
 IDLE_IN_TRANSACTION: Final = "10s"
+# frozen between a statement's messages it is `active`, not idle; no honest batch takes so long (needs PostgreSQL 17)
+TRANSACTION: Final = "60s"
 
 
 class Database:
@@ -43,6 +45,7 @@ class Database:
                 server_settings={
                     "application_name": service,
                     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
+                    "transaction_timeout": TRANSACTION,
                     **(session or {}),
                 },
             )

@@ -32,7 +32,7 @@ from .view import Connection, View, schema_of
 NEARLY: Final = 2_000
 SWAP_TRIES: Final = 3
 # a rebuild that is lost starts anew, so that nothing has to reach the disk before its swap
-SESSION: Final = {"synchronous_commit": "off", "jit": "off"}
+SESSION: Final = {"synchronous_commit": "off", "jit": "off", "transaction_timeout": "0"}
 
 Report = Callable[[Mapping[str, Any]], None]
 

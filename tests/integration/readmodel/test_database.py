@@ -121,3 +121,9 @@ async def test_the_newest_snapshot_is_kept_by_form_and_partition(database: Datab
     await store.save("s", 0, Snapshot("v2", 1, 1, b"other form"))
     assert await store.load("s", 0, "v1") == Snapshot("v1", 30, 15, b"30")
     assert await PostgresSnapshots(database).load("s", 0, "v2") == Snapshot("v2", 1, 1, b"other form")
+
+
+async def test_no_transaction_of_a_projector_outlives_its_process_by_more_than_a_minute(database: Database) -> None:
+    """A process frozen between a statement's messages is `active` to PostgreSQL: the timeout for idle transactions never came for it."""
+    assert await database.pool.fetchval("SHOW transaction_timeout") == "1min"
+    assert await database.pool.fetchval("SHOW idle_in_transaction_session_timeout") == "10s"
