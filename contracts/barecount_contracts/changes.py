@@ -171,7 +171,8 @@ class CloudEvent(Part):
         try:
             attributes = {name.removeprefix("ce_"): said.decode() for name, said in headers.items() if name.startswith("ce_")}
             return cls.model_validate({**attributes, "data": json.loads(value)})
-        except (ValidationError, ValueError) as error:
+        except (ValidationError, ValueError, RecursionError) as error:
+            # RecursionError: brackets in brackets, which only Python's own reader of JSON follows so deep
             raise EnvelopeError("malformed-record", f"the record is not a CloudEvent in binary mode: {error}") from error
 
     def change(self) -> StateChanged:
