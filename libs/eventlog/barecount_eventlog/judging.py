@@ -104,8 +104,7 @@ class Judge(Generic[S]):
             rejected = RecordRejected(code=found.code, detail=detail, size=len(record.value), digest=bytes_digest(record.value))
             command = record.envelope if found.proven else None
             return self._answer(state, record, command, None, now, [Emit(rejected)], found.code)
-        command, payload, key, seen = found
-        digest = command_digest(command)
+        command, payload, key, seen, digest = found
         repeated = self._repeated(state.books, record, command, digest, seen)
         if repeated is not None:
             return self._answer(state, record, command, digest, now, [Emit(repeated)], getattr(repeated, "code", None))
@@ -136,7 +135,7 @@ class Judge(Generic[S]):
         forgotten = event.cause.command_type in self._forgets
         return PartitionState(domain, state.books.record(event, keeps_id=kept and not forgotten, keeps_mark=kept))
 
-    def _admit(self, state: PartitionState[S], record: Recorded, now: int) -> tuple[Envelope, Message, str, Seen | None] | Refusal:
+    def _admit(self, state: PartitionState[S], record: Recorded, now: int) -> tuple[Envelope, Message, str, Seen | None, str] | Refusal:
         size = len(record.value) + len(record.raw_key or b"")
         if size > self._max_record:
             return Refusal(OVERSIZED, f"the record has {size} bytes; at most {self._max_record} are read")
@@ -147,6 +146,11 @@ class Judge(Generic[S]):
         key = self._key(record)
         if isinstance(key, Refusal):
             return key
+        try:
+            digest = command_digest(command)
+        except ValueError as error:
+            # before the gate, which looks at the digest too
+            return Refusal("malformed-record", f"the command has no digest (RFC 8785): {error}; write such a number as text")
         seen = state.books.first(command.id, now)
         first = _at(record, seen.offset) if seen is not None else None
         try:
@@ -159,7 +163,7 @@ class Judge(Generic[S]):
             # what is wrong with it comes before who may ask it; whose it is, the gate knows (and an event repeats the type's name)
             proven = (refused is None or refused.proven) and len(command.type) <= LONGEST_KEY
             return Refusal(error.code, error.detail, proven)
-        return refused if refused is not None else (command, payload, key, seen)
+        return refused if refused is not None else (command, payload, key, seen, digest)
 
     def _key(self, record: Recorded) -> str | Refusal:
         """The record's key, which must belong to the partition that the record stands in."""

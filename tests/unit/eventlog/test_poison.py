@@ -47,3 +47,11 @@ def test_a_name_of_megabytes_does_not_come_back() -> None:
     ):
         code, size = judged(json.dumps({**told, **changed}).encode())
         assert (code, size < 20_000) == (expected, True), f"{expected}: the answer has {size} bytes"
+
+
+@pytest.mark.parametrize("number", [2**53, 2**60, -(10**30)])
+def test_a_number_that_has_no_digest_is_answered_and_does_not_stop_the_partition(number: int) -> None:
+    """RFC 8785 holds no integer beyond 2^53: the gate and the idempotency check both want a digest."""
+    told = json.loads(GOOD)
+    code, size = judged(json.dumps({**told, "data": {**told["data"], "number": number}}).encode())
+    assert (code, size < 5_000) == ("malformed-record", True)
