@@ -15,6 +15,7 @@ from barecount_eventlog import Batch, Mark, Reader, Recorded
 from . import metrics
 from .database import Database
 from .errors import ProjectionTaken
+from .readable import readable
 from .schema import quoted
 from .view import Connection, View
 
@@ -84,8 +85,8 @@ class Track:
 
         The position first: a zombie blocks on that row, then finds it moved and changes nothing. Raises: ProjectionTaken then.
         """
-        readable, poison = _sorted_out(records)
-        inbox = _inbox_next(readable)
+        good, poison = _sorted_out(records)
+        inbox = _inbox_next(good)
         newest = Mark.of(records[-1].offset, records[-1].value) if records else None
         assert self._database.schema is not None
         async with self._database.pool.acquire() as conn, conn.transaction():
@@ -106,8 +107,8 @@ class Track:
                 raise ProjectionTaken(f"{self.where.topic}/{self.where.partition} is no longer at {self.next}")
             if poison:
                 await self._park(conn, poison)
-            if readable:
-                await self._fill(conn, readable)
+            if good:
+                await self._fill(conn, good)
         reached = {(self.where.topic, self.where.partition): next_}
         if inbox is not None:
             reached[inbox[0], inbox[1]] = inbox[2]
@@ -157,15 +158,13 @@ def reached_of(row: asyncpg.Record) -> dict[tuple[str, int], int]:
 
 
 def _sorted_out(records: Sequence[Recorded]) -> tuple[list[Recorded], list[tuple[Recorded, EnvelopeError]]]:
-    readable, poison = [], []
+    found, poison = [], []
     for record in records:
         try:
-            record.payload  # noqa: B018 read once here, so that no view meets a record that cannot be read
+            found.append(readable(record))
         except EnvelopeError as error:
             poison.append((record, error))
-        else:
-            readable.append(record)
-    return readable, poison
+    return found, poison
 
 
 def _inbox_next(records: Sequence[Recorded]) -> tuple[str, int, int] | None:
