@@ -23,6 +23,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import IllegalStateError, KafkaError
+from barecount_contracts import EnvelopeError
 from faststream import AckPolicy, BaseMiddleware
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
@@ -49,9 +50,9 @@ class PermanentError(Exception):
 class Policy:
     """Reads topics in partition order and calls `handle` for each record, at least once; group `<service>.<name>`.
 
-    `kafka` is Settings.kafka(). `park(record, error)` takes a record whose handling fails for good and is itself retried until it
-    succeeds; without it the policy stops at such a record and `failed` says so. `instance` tells replicas apart, the same again
-    after a restart.
+    `kafka` is Settings.kafka(). `park(record, error)` takes a record that cannot be read or whose handling fails for good, and is itself
+    retried until it succeeds; without it the policy stops at such a record and `failed` says so. `instance` tells replicas apart, the
+    same again after a restart.
     """
 
     def __init__(
@@ -143,6 +144,9 @@ class Policy:
             try:
                 await self._handle(record)
                 return True
+            except EnvelopeError as error:
+                # no later try reads it better
+                return await self._parked(record, error)
             except PermanentError as error:
                 if tries >= self._attempts:
                     return await self._parked(record, error)
@@ -153,7 +157,7 @@ class Policy:
                 return False
             backoff = min(backoff * 2, LONGEST_BACKOFF)
 
-    async def _parked(self, record: Record, error: PermanentError) -> bool:
+    async def _parked(self, record: Record, error: Exception) -> bool:
         if self._park is None:
             self.failed = error
             telemetry.logger().error(telemetry.READER_FAILED, reader=self.group, at=record.at, error=repr(error))

@@ -16,6 +16,7 @@ LEDGER_BEHIND: Final = "ledger.behind"  # a request waits and the ledger has not
 LEDGER_BROKEN: Final = "ledger.broken"  # the ledger contradicts itself: every replay is refused; `barecount evidence verify`
 LEDGER_REOPENED: Final = "ledger.reopened"
 POLICY_RETRY: Final = "ledger.policy_retry"
+REQUEST_UNREADABLE: Final = "ledger.request_unreadable"  # the read model has parked it
 
 # --- metrics ----------------------------------------------------------------------------------------------------------------
 WAITING: Final = Gauge("barecount_replay_requests_waiting", "Replay requests that wait for the ledger", registry=REGISTRY)

@@ -17,7 +17,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from barecount_chassis import CommandBus, telemetry
-from barecount_contracts import ReplayRequested, ReportLedgerFacts
+from barecount_contracts import EnvelopeError, ReplayRequested, ReportLedgerFacts
 from barecount_eventlog import Batch, KafkaSettings, Reader, Recorded, beginning_offsets, consumer_of, end, end_offsets
 
 from . import metrics
@@ -112,8 +112,14 @@ class LedgerPolicy:
         # taken after the records were read: every end is at least what it was at the request
         ends = await end_offsets(self._kafka, SOURCE) if asked else {}
         for record in asked:
-            request = record.payload
-            assert isinstance(request, ReplayRequested)
+            try:
+                request = record.payload
+            except EnvelopeError as error:
+                # it asks for nothing that can be read; the read model of this service parks it
+                telemetry.logger().error(metrics.REQUEST_UNREADABLE, at=str(record.position), code=error.code, detail=error.detail)
+                continue
+            if not isinstance(request, ReplayRequested):
+                continue
             if not self._judged(record.partition, record.envelope.tenant, request.request_id):
                 self._queues[record.partition].append(Waiting(record, request, ends))
         for batch in batches:

@@ -47,6 +47,10 @@ class Admission:
             case _:
                 return
 
+    async def park(self, record: Record, error: Exception) -> None:
+        """What cannot be read asks for nothing; it is passed by once the read model, which reads the same log, holds place and reason."""
+        await self._projector.wait(Token.of(record.position), PROJECTION_SECONDS)
+
     async def _admit(self, record: Record, event: Envelope, run_id: str, plan: PlanSummary, digest: str) -> None:
         bodies = await self._bodies_of(event.tenant, plan)
         pool = pool_of(bodies.manifest)
@@ -84,4 +88,4 @@ def pool_of(manifest: Mapping[str, Any]) -> str:
 
 
 def admission(kafka: Mapping[str, str | None], admission: Admission, instance: str) -> Policy:
-    return Policy(kafka, service=SERVICE, name=NAME, topics=(SOURCE,), handle=admission.handle, instance=instance)
+    return Policy(kafka, service=SERVICE, name=NAME, topics=(SOURCE,), handle=admission.handle, park=admission.park, instance=instance)

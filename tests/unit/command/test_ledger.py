@@ -159,3 +159,9 @@ def test_facts_too_large_for_a_leaf_are_missing_not_wrong() -> None:
     digests = {**FAILED, "plan.data_partitions": {"digest": "sha256:aa", "bytes": 70_000}}
     facts = Log().batch(record("RunFailed", "r1", **digests), coverage(p0=(0, 5))).signed().facts()
     assert (facts.found, facts.data_partitions) == (True, ())
+
+
+def test_a_record_that_cannot_be_read_proves_nothing_and_does_not_keep_a_replay_waiting_for_ever() -> None:
+    copy = LedgerCopy()
+    copy.unreadable("the record at offset 3 cannot be read: no JSON")
+    assert copy.broken == "the record at offset 3 cannot be read: no JSON"

@@ -9,7 +9,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from barecount_chassis import telemetry
-from barecount_contracts import LedgerBatch, LedgerCheckpoint, LedgerFacts
+from barecount_contracts import EnvelopeError, LedgerBatch, LedgerCheckpoint, LedgerFacts, Message
 from barecount_eventlog import KafkaSettings, Reader, Recorded, beginning_offsets, consumer_of, end_offsets, recorded
 
 from barecount_command import metrics
@@ -126,7 +126,13 @@ class LedgerFollower:
 
     def _apply(self, record: Recorded) -> None:
         whole = self._copy.broken is None
-        match record.payload:
+        try:
+            payload: Message | None = record.payload
+        except EnvelopeError as error:
+            # nobody but evidence may write here: what follows proves nothing any more
+            self._copy.unreadable(f"the record at offset {record.offset} cannot be read: {error.detail}")
+            payload = None
+        match payload:
             case LedgerBatch() as batch:
                 self._copy.batch(batch, record.offset)
             case LedgerCheckpoint() as checkpoint:

@@ -81,6 +81,10 @@ class LedgerCopy:
             while self._closed and self._closed[0][0] <= record.size:
                 self.signed_covered = self._closed.pop(0)[1]
 
+    def unreadable(self, why: str) -> None:
+        """A record that is neither a batch nor a checkpoint of this release: the copy proves nothing any more."""
+        self._break(why)
+
     def covers(self, ends: Mapping[int, int]) -> bool:
         """Whether a signed root proves completeness of runs.events up to these ends (partition to next offset)."""
         return all(self.signed_covered.get(partition, 0) >= end for partition, end in ends.items())
