@@ -53,6 +53,7 @@ def show(found: dict[str, Any]) -> None:
         ("health", "left"),
         ("lag", "right"),
         ("rejected", "right"),
+        ("parked", "right"),
         ("memory", "right"),
         ("restarts", "right"),
         ("log", "left"),
@@ -62,6 +63,7 @@ def show(found: dict[str, Any]) -> None:
         colour = {"ready": "green", "starting": "yellow"}.get(row["health"], "red")
         memory = f"{row['pss_bytes'] / 2**20:.0f} MiB" if row["pss_bytes"] else ""
         rejected = sum(row["rejected"].values()) if row["rejected"] is not None else None
+        parked = sum(sum(codes.values()) for codes in row["parked"].values()) if row["parked"] is not None else None
         health = f"[{colour}]{row['health']}[/{colour}]"
         cells = (
             row["pid"],
@@ -69,6 +71,7 @@ def show(found: dict[str, Any]) -> None:
             health,
             row["lag"],
             rejected,
+            parked,
             memory,
             row["restarts"],
             Path(row["log"]).name,

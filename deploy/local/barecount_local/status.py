@@ -16,14 +16,18 @@ from .kafka import answers
 from .settings import StackSettings
 
 # a line of the Prometheus text that a service serves
-_REJECTED = re.compile(r'^barecount_handler_rejected_total\{[^}]*code="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
+_REJECTED = re.compile(r'^barecount_handler_rejected_records\{[^}]*code="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
+_PARKED = re.compile(r'^barecount_projector_parked_records\{[^}]*code="([^"]*)"[^}]*topic="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
+_SKIPPED = re.compile(r'^barecount_worker_skipped_total\{[^}]*code="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
 
 
 def status(settings: StackSettings) -> dict[str, Any]:
-    """{"state", "url", "data_dir", "supervisor", "processes": [{"name", "pid", "address", "health", "lag", "rejected", "log", "pss_bytes",
-    "restarts", "refused", "last_error", "last_lines"}], "pss_bytes", "free_bytes"}.
+    """{"state", "url", "data_dir", "supervisor", "processes": [{"name", "pid", "address", "health", "lag", "rejected", "parked", "log",
+    "pss_bytes", "restarts", "refused", "last_error", "last_lines"}], "pss_bytes", "free_bytes"}.
 
-    rejected: inbox records that the service could not let in since it started, code → count; None where there is no inbox.
+    rejected: inbox records that the service let in never, code → count since the log began; None where there is no inbox.
+    parked: records of other topics that it could not read, topic → code → count; a service's stand in its read model (`projection_errors`
+    has place, reason and digest of each), a worker's count since its start.
 
     state: stopped, starting, ready, refused (services wait for a person), stopping, or orphaned (its supervisor was killed).
     """
@@ -73,14 +77,17 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
     if one.get("refused") and health != "ready":
         # also while it looks again
         health = "refused"
-    rejected = _rejected(one["address"]) if health == "ready" and lag is not None else None
+    # not only when it is ready: a service that stands still is asked why
+    told = _asked(int(one["address"].rpartition(":")[2]), "/metrics") if lag is not None else None
+    text = told[1].decode() if told is not None else ""
     shown = {name: one.get(name) for name in ("name", "pid", "address", "log", "restarts", "refused", "last_error", "last_lines")}
     return {
         **shown,
         "pid": one["pid"] if lives else None,
         "health": health,
         "lag": lag,
-        "rejected": rejected,
+        "rejected": _rejected(text),
+        "parked": _parked(text),
         "pss_bytes": _pss(one["pid"]) if lives else None,
     }
 
@@ -120,15 +127,23 @@ def _asked(port: int, path: str) -> tuple[int, bytes] | None:
         connection.close()
 
 
-def _rejected(address: str) -> dict[str, int] | None:
-    answer = _asked(int(address.rpartition(":")[2]), "/metrics")
+def _rejected(text: str) -> dict[str, int] | None:
     # only the owner of an inbox has such a line
-    if answer is None or b"\nbarecount_handler_owned{" not in answer[1]:
+    if "\nbarecount_handler_owned{" not in text:
         return None
     found = Counter[str]()
-    for code, count in _REJECTED.findall(answer[1].decode()):
+    for code, count in _REJECTED.findall(text):
         found[code] += int(float(count))
     return dict(sorted(found.items()))
+
+
+def _parked(text: str) -> dict[str, dict[str, int]] | None:
+    if not text:
+        return None
+    found: dict[str, dict[str, int]] = {}
+    for code, topic, count in (*_PARKED.findall(text), *((code, "runs.tasks", count) for code, count in _SKIPPED.findall(text))):
+        found.setdefault(topic, {})[code] = int(float(count))
+    return found
 
 
 def _lag(body: bytes) -> int | None:

@@ -49,6 +49,7 @@ class Books:
     """inbox_next: the first inbox offset without an outcome. clock: ms since 1970, the newest broker time, never going backwards.
 
     buckets: (index, ids) from old to new, `BUCKETS` of them cover the idempotency window; an old one is dropped whole.
+    rejected: how many inbox records were let in by nobody, by code, since the log began.
     """
 
     window: int
@@ -56,6 +57,7 @@ class Books:
     clock: int = 0
     buckets: Buckets = ()
     marks: Map[MarkKey, Mark] = field(default_factory=Map)
+    rejected: Map[str, int] = field(default_factory=Map)
 
     @classmethod
     def empty(cls, window: timedelta) -> Books:
@@ -93,12 +95,15 @@ class Books:
         cause = event.cause
         assert cause is not None
         clock = self.tell(event.time)
-        buckets, marks = self._evict(clock), self.marks
+        buckets, marks, rejected = self._evict(clock), self.marks, self.rejected
         if keeps_id and cause.command_id is not None:
             buckets = self._with(buckets, cause, clock)
         if keeps_mark and cause.command_id is not None and cause.source is not None and cause.command_type is not None:
             marks = self._marked(cause)
-        return Books(self.window, max(self.inbox_next, cause.offset + 1), clock, buckets, marks)
+        if event.type == "RecordRejected":
+            code = str(event.data.get("code"))
+            rejected = rejected.set(code, rejected.get(code, 0) + 1)
+        return Books(self.window, max(self.inbox_next, cause.offset + 1), clock, buckets, marks, rejected)
 
     def _evict(self, clock: int) -> Buckets:
         width = self._width
@@ -139,6 +144,7 @@ class Books:
                 "clock": self.clock,
                 "buckets": [[index, sorted((k.hex(), v.hex()) for k, v in ids.items())] for index, ids in self.buckets],
                 "marks": sorted([*key, m.source, m.offset, sorted(i.hex() for i in m.ids)] for key, m in self.marks.items()),
+                "rejected": dict(sorted(self.rejected.items())),
             },
             separators=(",", ":"),
         ).encode()
@@ -152,6 +158,7 @@ class Books:
             clock=raw["clock"],
             buckets=tuple((index, Map({bytes.fromhex(k): bytes.fromhex(v) for k, v in ids})) for index, ids in raw["buckets"]),
             marks=Map({(t, p, c): Mark(s, o, frozenset(map(bytes.fromhex, ids))) for t, p, c, s, o, ids in raw["marks"]}),
+            rejected=Map(raw["rejected"]),
         )
 
 

@@ -17,6 +17,9 @@ HANDLER_REFUSED = Counter("barecount_handler_refused_total", "Rejected records a
 HANDLER_REJECTED = Counter(
     "barecount_handler_rejected_total", "Inbox records that were let in by nobody, by code", ["service", "inbox", "code"]
 )
+HANDLER_REJECTED_EVER = Gauge(
+    "barecount_handler_rejected_records", "Inbox records let in by nobody since the log began", ["service", "inbox", "partition", "code"]
+)
 HANDLER_TAKEOVERS = Counter("barecount_handler_takeovers_total", "Take-overs by what made them necessary", ["service", "inbox", "reason"])
 HANDLER_RESTORE = Histogram("barecount_handler_restore_seconds", "Take-over until reading", ["service", "inbox"], buckets=_SECONDS)
 HANDLER_TICKS = Counter("barecount_handler_ticks_total", "Ticks appended by the owner", ["service", "inbox"])

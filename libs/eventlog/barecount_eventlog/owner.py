@@ -166,6 +166,7 @@ class Owner(Generic[S]):
         await self._reader.start()
         self._ticks = Ticking()
         metrics.HANDLER_RESTORE.labels(**self._labels).observe(time.perf_counter() - started)
+        self._tell_rejected()
         log.info("partition-owned", **self._labels, partition=self.partition, replayed=restored, events_next=next_, inbox_next=start)
         self.failed = None
         self._set_ready(True)
@@ -279,8 +280,13 @@ class Owner(Generic[S]):
             if answer.refused is not None:
                 metrics.HANDLER_REFUSED.labels(**self._labels, code=answer.refused).inc()
                 if answer.outcome == RecordRejected.TYPE:
+                    self._tell_rejected()
                     metrics.HANDLER_REJECTED.labels(**self._labels, code=answer.refused).inc()
         self._changed()
+
+    def _tell_rejected(self) -> None:
+        for code, count in self.state.books.rejected.items():
+            metrics.HANDLER_REJECTED_EVER.labels(**self._labels, partition=self.partition, code=code).set(count)
 
     def _tick_due(self) -> float | None:
         """Appends a tick in the background when one is due; else the seconds until it will be."""

@@ -12,6 +12,7 @@ APPLIED = Counter("barecount_projector_records_total", "Records projected", ["se
 BATCH = Histogram("barecount_projector_batch_records", "Records in one transaction", ["service", "topic"], buckets=_RECORDS)
 APPLY_SECONDS = Histogram("barecount_projector_apply_seconds", "One batch, begin to commit", ["service", "topic"], buckets=_SECONDS)
 PARKED = Counter("barecount_projector_parked_total", "Records that cannot be read, kept in projection_errors", ["service", "topic", "code"])
+PARKED_EVER = Gauge("barecount_projector_parked_records", "Records in projection_errors", ["service", "topic", "code"])
 STANDING = Gauge("barecount_projector_standing", "1: a partition stands at an error and is tried again", ["service", "topic", "partition"])
 WAIT_SECONDS = Histogram("barecount_read_your_writes_seconds", "Waits for a consistency token", ["service"], buckets=_SECONDS)
 WAIT_FAILED = Counter("barecount_read_your_writes_failed_total", "Waits that ended without the position", ["service"])

@@ -15,6 +15,7 @@ from . import metrics
 from .database import Database
 from .errors import NotYetProjected, TokenError
 from .origin import demand_same_model
+from .parked import tell_parked
 from .schema import quoted
 from .token import Token
 from .track import BACKOFF, Track, reached_of
@@ -156,6 +157,7 @@ class Projector:
             first |= {TopicPartition(topic, p): offset for p, offset in (await beginning_offsets(self._kafka, topic)).items()}
             goal |= {TopicPartition(topic, p): offset for p, offset in (await end_offsets(self._kafka, topic)).items()}
         held = await self._positions(list(first), cluster)
+        await tell_parked(self._database)
         self._goal = goal
         self._tracks = {
             where: Track(where, next_, database=self._database, views=self._views, max_batch=self._max_batch, advance=self._waiting.advance)

@@ -15,6 +15,7 @@ from barecount_eventlog import Batch, Mark, Reader, Recorded
 from . import metrics
 from .database import Database
 from .errors import ProjectionTaken
+from .parked import tell_parked
 from .readable import readable
 from .schema import quoted
 from .view import Connection, View
@@ -109,6 +110,8 @@ class Track:
                 await self._park(conn, poison)
             if good:
                 await self._fill(conn, good)
+        if poison:
+            await tell_parked(self._database)
         reached = {(self.where.topic, self.where.partition): next_}
         if inbox is not None:
             reached[inbox[0], inbox[1]] = inbox[2]

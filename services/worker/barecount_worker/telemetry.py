@@ -37,6 +37,7 @@ STAGE_SECONDS: Final = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
+SKIPPED: Final = Counter("barecount_worker_skipped", "Records of runs.tasks that cannot be read", ["code"], registry=REGISTRY)
 DEAD_LETTERED: Final = Counter("barecount_worker_dead_lettered", "Records set aside", ["error_type"], registry=REGISTRY)
 SLOT_CRASHES: Final = Counter(
     "barecount_worker_slot_crashes", "Slot processes that ended by themselves during an attempt", registry=REGISTRY

@@ -94,6 +94,7 @@ class Worker:
             try:
                 self._take(record)
             except EnvelopeError as error:
+                telemetry.SKIPPED.labels(error.code).inc()
                 telemetry.logger().error(telemetry.RECORD_SKIPPED, at=record.at, code=error.code, detail=error.detail)
         if not self._stopping:
             raise RuntimeError("the reader of the tasks ended by itself")
@@ -110,6 +111,7 @@ class Worker:
             case RunTask() | InterruptTask():
                 pass  # for an earlier life of this worker: execution learns from our announcement that it is over
             case other:
+                telemetry.SKIPPED.labels("unknown-type").inc()
                 telemetry.logger().error(telemetry.RECORD_SKIPPED, at=record.at, code="unknown-type", detail=other.TYPE)
 
     def _begin(self, record: Record, order: RunTask) -> None:

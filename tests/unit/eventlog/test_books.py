@@ -96,3 +96,10 @@ def test_a_dump_reads_back_as_the_same_books(rows: list[tuple[int, int, int | No
     again = Books.load(books.dump())
     assert again.dump() == books.dump()
     assert again == books
+
+
+def test_rejections_are_counted_by_code_and_survive_a_snapshot() -> None:
+    rejected = event(0, START).model_copy(update={"type": "RecordRejected", "data": {"code": "malformed-record"}})
+    books = fed(Books.empty(DAY), rejected, event(1, START), rejected.model_copy(update={"data": {"code": "unknown-type"}}), rejected)
+    assert dict(books.rejected) == {"malformed-record": 2, "unknown-type": 1}
+    assert Books.load(books.dump()).rejected == books.rejected

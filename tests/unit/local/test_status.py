@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from barecount_local.status import _why_not
+from barecount_eventlog import metrics as eventlog
+from barecount_local.status import _parked, _rejected, _why_not
+from barecount_readmodel import metrics as readmodel
+from prometheus_client import generate_latest
 
 
 @pytest.mark.unit
@@ -21,3 +24,16 @@ def test_a_part_that_waits_for_a_person_is_told_from_one_that_needs_time(states:
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"checks": 3}', b'{"checks": {"a": 1}}'])
 def test_a_body_that_is_none_of_ours_breaks_nothing(body: bytes) -> None:
     assert _why_not(body) == "starting"
+
+
+@pytest.mark.unit
+def test_parked_and_rejected_records_are_read_from_the_metrics_that_the_libraries_serve() -> None:
+    eventlog.HANDLER_OWNED.labels("command", "pipelines.commands", 0).set(1)
+    for partition in (0, 1):
+        eventlog.HANDLER_REJECTED_EVER.labels("command", "pipelines.commands", partition, "malformed-record").set(2)
+    readmodel.PARKED_EVER.labels("execution", "run.logs", "unknown-type").set(4)
+    text = generate_latest().decode()
+    assert _rejected(text) == {"malformed-record": 4}
+    assert _parked(text) == {"run.logs": {"unknown-type": 4}}
+    assert _rejected("# nothing\n") is None
+    assert _parked("") is None
