@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 LOCK = 0x776562686F6F6B
 # a standby looks so often whether the owner has gone; an owner so often whether its lock still stands
 LOOK_SECONDS = 5.0
+# PostgreSQL takes the lock from an owner that has said nothing for so long: a frozen process keeps its connection for ever
+LOCK_IDLE = "75s"
 BACKOFF = (0.2, 10.0)
 PROJECT_SECONDS = 30.0
 EACH = 32
@@ -84,9 +86,12 @@ class Relay:
     async def _own(self) -> None:
         """Takes the lock, closes what was left open, and delivers for as long as the lock stands."""
         async with self._database.pool.acquire() as conn:
+            await conn.execute(f"SET idle_session_timeout = '{LOCK_IDLE}'")
             await self._lock(conn)
             try:
                 await self._catch_up()
+                # each of the two may take half a minute, in which nothing else is said on this connection
+                await conn.execute("SELECT 1")
                 await self._close_open()
                 self.owner, self._failing, self._started = True, None, True
                 log.info(metrics.RELAY_OWNED)
