@@ -6,7 +6,7 @@ event's time takes it. Whichever of the two is read later makes the row. Results
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -33,7 +33,9 @@ _MATCH = (
     "INSERT INTO deliveries AS held (tenant, endpoint_id, delivery_id, event_id, event_type, ready, state, attempts, due_at, created_at) "
     "SELECT c.tenant, f.endpoint_id, f.endpoint_id || '/' || c.event_id, c.event_id, c.event_type, true, 'pending', 0, c.at, c.at "
     f"FROM changes c JOIN endpoint_filters f ON {_MATCHES} WHERE {{}} ORDER BY 3 "
-    "ON CONFLICT (delivery_id) DO UPDATE SET ready = true, created_at = excluded.created_at"
+    "ON CONFLICT (delivery_id) DO UPDATE SET ready = true, created_at = excluded.created_at, "
+    # an attempt that was read before its event made the row; a failure has moved it already
+    "due_at = greatest(held.due_at, excluded.due_at)"
 )
 
 
@@ -41,7 +43,7 @@ class Deliveries:
     """state: `pending` until it is taken (`succeeded`) or given up (`failed`). ready: the event's data is here."""
 
     NAME = "deliveries"
-    VERSION = 1
+    VERSION = 2
     TOPICS: tuple[str, ...] = (CONTROL, CHANGES, ATTEMPTS)
     DDL = """
     CREATE TABLE deliveries (
@@ -89,8 +91,25 @@ class Deliveries:
             case topic if topic == CONTROL:
                 await _control(conn, records)
             case _:
-                await _started(conn, records)
-                await _ended(conn, records)
+                for turn in _turns(records):
+                    await _started(conn, turn)
+                    await _ended(conn, turn)
+
+
+def _turns(records: Sequence[Recorded]) -> Iterator[list[Recorded]]:
+    """Cut where a delivery is attempted again after a result: rows must not depend on how the log falls into batches."""
+    turn, ended = list[Recorded](), set[str]()
+    for record in records:
+        match record.payload:
+            case WebhookAttemptStarted(delivery_id=delivery) if delivery in ended:
+                yield turn
+                turn, ended = [], set()
+            case WebhookAttemptSucceeded(delivery_id=delivery) | WebhookAttemptFailed(delivery_id=delivery):
+                ended.add(delivery)
+            case _:
+                pass
+        turn.append(record)
+    yield turn
 
 
 async def _changes(conn: Connection, records: Sequence[Recorded]) -> None:
@@ -138,14 +157,15 @@ async def _again(conn: Connection, record: Recorded, fact: WebhookRedeliveryRequ
     found = await conn.fetchval("SELECT event_type FROM changes WHERE tenant = $1 AND event_id = $2", event.tenant, fact.event_id)
     await conn.execute(
         "INSERT INTO deliveries (tenant, endpoint_id, delivery_id, event_id, event_type, ready, state, attempts, due_at, created_at) "
-        "VALUES ($1, $2, $3, $4, $5, $6, 'pending', 0, $7, $7) ON CONFLICT (delivery_id) DO UPDATE SET ready = excluded.ready",
+        "VALUES ($1, $2, $3, $4, $5, $6, 'pending', 0, $7, $7) ON CONFLICT (delivery_id) DO UPDATE SET ready = excluded.ready, "
+        "created_at = excluded.created_at, due_at = greatest(deliveries.due_at, excluded.due_at)",
         event.tenant, fact.endpoint_id,
         f"{fact.endpoint_id}/{fact.event_id}/{asked}", fact.event_id, found or "", found is not None, event.time,
     )  # fmt: skip
 
 
 async def _started(conn: Connection, records: Sequence[Recorded]) -> None:
-    rows = sorted(
+    found = (
         (
             record.envelope.tenant,
             fact.endpoint_id,
@@ -159,9 +179,11 @@ async def _started(conn: Connection, records: Sequence[Recorded]) -> None:
         for record in records
         if isinstance(fact := record.payload, WebhookAttemptStarted)
     )
+    # one order of the rows for whoever locks them, and within a delivery the log's
+    rows = sorted(found, key=lambda row: row[:3])
     await conn.executemany(
         "INSERT INTO deliveries AS held (tenant, endpoint_id, delivery_id, event_id, event_type, ready, state, attempts, open_attempt, "
-        "due_at, created_at) VALUES ($1, $2, $3, $4, $5, false, 'pending', $6, $6, $7, $7) ON CONFLICT (delivery_id) DO UPDATE SET "
+        "due_at, created_at) VALUES ($1, $2, $3, $4, $5, false, 'pending', $6, $6, 'epoch', $7) ON CONFLICT (delivery_id) DO UPDATE SET "
         "attempts = excluded.attempts, open_attempt = excluded.open_attempt WHERE held.attempts < excluded.attempts",
         [row[:7] for row in rows],
     )
