@@ -71,8 +71,8 @@ images: ## build the container images from deploy/images (DOCKER_HOST names the 
 test-containers: install images ## integration tests on servers from containers, and the product from deploy/compose.yaml
 	@BARECOUNT_TEST_SERVERS=containers $(BIN)/pytest tests/integration tests/e2e/test_compose.py
 
-chaos: install ## kill every process during the story, at more moments (SEEDS=5)
-	@BARECOUNT_CHAOS_SEEDS=$(or $(SEEDS),5) $(BIN)/pytest tests/chaos
+chaos: install ## kill and freeze everything, at more moments than make test does (SEEDS=5; 200 take hours)
+	@BARECOUNT_CHAOS_SEEDS=$(or $(SEEDS),$(BARECOUNT_CHAOS_SEEDS),5) $(BIN)/pytest tests/chaos
 
 bench: install ## measure, each figure beside its raw ceiling (ONLY=name for one)
 	@$(BIN)/python -m tests.bench

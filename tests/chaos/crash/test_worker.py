@@ -1,0 +1,239 @@
+"""The worker's publish killed and frozen: between its lines and its file operations, in the midst of delta-rs, and around its slot.
+
+Every next attempt has the next ticket, as execution grants it. The judges are the table's own log, read as JSON, and its files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+import pyarrow.parquet as pq
+import pytest
+from barecount_chassis import create_keypair
+from barecount_contracts import (
+    ContractRef,
+    Envelope,
+    PlanSummary,
+    PublishTicket,
+    ReportTaskSucceeded,
+    RunTask,
+    StagedOutput,
+    TaskRef,
+)
+from barecount_manifest import digest
+
+from tests.chaos.crash.harness import SEEDS, Nursery, Process, Scouted, faults_of, repeat
+from tests.chaos.crash.points import Fault
+from tests.support.judge import read_topic
+from tests.support.servers import Kafka
+from tests.support.workers import bodies
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+
+DAY = "2025-10-04"
+FILE_EVENT = "file event"
+# of one publication: the first places the data file, the others are the commit, in the midst of delta-rs
+FILE_EVENTS = 6
+
+
+async def done(process: Process, nursery: Nursery, seconds: float = 60) -> Any:
+    """A whole process's answer."""
+    told = await process.until(lambda: process.heard("done") or process.gone, seconds, "come to its end")
+    assert isinstance(told, dict), nursery.log()[-4000:]
+    return told["answer"]
+
+
+@pytest.fixture(scope="module")
+async def lakes(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Path, list[dict[str, Any]]]]:
+    """What is staged for run-1, in a table that holds a publication already (True), and before there is a table."""
+    made = {}
+    for published in (True, False) if SEEDS > 1 else (True,):
+        lake = tmp_path_factory.mktemp("lake") / "lake"
+        made[published] = lake, await done(await nursery.start("staged", {"lake": str(lake), "published": published}), nursery)
+    return made
+
+
+def order(lake: Path, outputs: list[dict[str, Any]], turn: int, fault: Fault | None = None, *, fence: bool = False) -> dict[str, Any]:
+    """The given of the n-th attempt: the n-th grant has the fence 2n and the number 2n + 1."""
+    shot = {"signal": fault.signal, "event": fault.turn} if fault and fault.point == FILE_EVENT else None
+    superseded = [2 * earlier + 1 for earlier in range(1, turn)]
+    return {"lake": str(lake), "outputs": outputs, "number": 2 * turn + 1, "superseded": superseded, "shot": shot, "fence": fence}
+
+
+@pytest.fixture(scope="module")
+async def scouted(
+    nursery: Nursery, lakes: dict[bool, tuple[Path, list[dict[str, Any]]]], tmp_path_factory: pytest.TempPathFactory
+) -> Scouted:
+    if SEEDS == 1:
+        return []
+    found = Scouted()
+    template, outputs = lakes[True]
+    lake = Path(shutil.copytree(template, tmp_path_factory.mktemp("scouts") / "lake"))
+    for turn in (1, 2):
+        scout = await nursery.start("publish", order(lake, outputs, turn))
+        await done(scout, nursery)
+        found.append(Counter((await scout.until(lambda: scout.heard("seen"), 10, "tell its points"))["points"]))  # noqa: B023
+    return found
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_a_publish_that_ends_anywhere_stands_in_the_table_once(
+    nursery: Nursery, lakes: dict[bool, tuple[Path, list[dict[str, Any]]]], scouted: Scouted, seed: int, tmp_path: Path
+) -> None:
+    dice = random.Random(seed)
+    fresh = SEEDS > 1 and seed % 3 == 2
+    template, outputs = lakes[not fresh]
+    lake = Path(shutil.copytree(template, tmp_path / "lake"))
+    faults = [
+        Fault(one.signal, FILE_EVENT, dice.randint(1, FILE_EVENTS)) if not fresh and dice.random() < 0.4 else one
+        for one in faults_of("publish", seed, scouted, few=1)
+    ]
+    told, frozen = repeat("publish", seed, faults), list[Process]()
+    for turn, fault in enumerate(faults, 1):
+        victim = await nursery.start("publish", order(lake, outputs, turn, fault), None if fault.point == FILE_EVENT else fault)
+        point = await victim.met(20)
+        if point is None:
+            nursery.missed += 1
+            continue
+        nursery.hits["publish", fault.signal, point] += 1
+        if fault.signal == "STOP":
+            frozen.append(victim)
+    cancelled = seed % 4 == 1
+    last = await done(await nursery.start("publish", order(lake, outputs, len(faults) + 1, fence=cancelled)), nursery)
+    for zombie in frozen:
+        zombie.send(signal.SIGCONT)
+    woken = [await done(zombie, nursery) for zombie in frozen]
+    judged(lake, last, woken, told, cancelled=cancelled)
+
+
+def judged(lake: Path, last: dict[str, Any], woken: list[dict[str, Any]], told: str, *, cancelled: bool) -> None:
+    """The table's log, and nothing that the worker says, tells what was published; then what was said must agree."""
+    assert "published" in last, f"the last attempt must come through: {last}; {told}"
+    table = lake / "acme" / "prod" / "tables" / "revenue_kpi"
+    commits = [[json.loads(line) for line in file.read_text().splitlines()] for file in sorted((table / "_delta_log").glob("*.json"))]
+    mine, numbers, live = list[dict[str, Any]](), list[int](), dict[str, int]()
+    for actions in commits:
+        info = next((one["commitInfo"] for one in actions if "commitInfo" in one), {})
+        numbers += [one["txn"]["version"] for one in actions if "txn" in one]
+        for one in actions:
+            if "add" in one:
+                live[one["add"]["path"]] = json.loads(one["add"]["stats"])["numRecords"]
+            if "remove" in one:
+                del live[one["remove"]["path"]]
+        if info.get("barecount.run_id") == "run-1" and info.get("barecount.kind") == "publish":
+            mine.append(info)
+    assert numbers == sorted(set(numbers)), f"the fence went back: {numbers}; {told}"
+    assert len(mine) == (0 if last["published"] is None else 1), f"published {len(mine)} times, and it was said: {last}; {told}"
+    for answer in [last, *woken]:
+        if answer.get("published"):
+            number = int(answer["published"]["ticket"])
+            assert number == int(mine[0]["barecount.number"]), f"a publication that the table does not have: {answer}; {told}"
+        else:
+            assert "published" in answer or answer["failed"] in ("fenced", "staged-input-changed"), f"{answer}; {told}"
+    for path, records in live.items():
+        assert pq.read_metadata(table / path).num_rows == records, f"{path} has other rows than its commit says; {told}"
+    assert sum(live.values()) == (int(mine[0]["barecount.records"]) if mine else sum(live.values())), told
+
+
+@pytest.mark.skipif(SEEDS == 1, reason="a slot's process costs 2 s of CPU: `make chaos` runs it")
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_an_attempt_whose_worker_ends_anywhere_is_reported_as_the_table_has_it(
+    nursery: Nursery,
+    furnished_kafka: Kafka,
+    lakes: dict[bool, tuple[Path, list[dict[str, Any]]]],
+    scouted_attempts: Scouted,
+    seed: int,
+    tmp_path: Path,
+) -> None:
+    template, outputs = lakes[True]
+    lake = Path(shutil.copytree(template, tmp_path / "lake"))
+    faults = faults_of("attempt", seed, scouted_attempts)[:2]
+    told, frozen = repeat("attempt", seed, faults), list[Process]()
+    for turn, fault in enumerate(faults, 1):
+        victim = await nursery.start("attempt", attempt_of(furnished_kafka, lake, outputs, turn, tmp_path), fault)
+        point = await victim.met(20)
+        if point is None:
+            nursery.missed += 1
+            await victim.kill()
+            continue
+        nursery.hits["attempt", fault.signal, point] += 1
+        if fault.signal == "STOP":
+            frozen.append(victim)
+    given = attempt_of(furnished_kafka, lake, outputs, len(faults) + 1, tmp_path)
+    last = await nursery.ready("attempt", given)
+    said = await last.until(lambda: last.heard("outcome"), 60, "end its attempt")
+    assert said["outcome"] == "succeeded", f"{said}; {told}"
+    for zombie in frozen:
+        zombie.send(signal.SIGCONT)
+        await zombie.until(lambda: zombie.heard("outcome"), 60, f"end its attempt; {told}")  # noqa: B023
+    reports = await reported(furnished_kafka, given["chain"])
+    finals = [one["data"] for one in reports if one["type"] == ReportTaskSucceeded.TYPE]
+    assert finals, told
+    answers = [{"published": one["publication"]} for one in finals]
+    judged(lake, answers[-1], answers, told, cancelled=False)
+    ids = Counter((one["id"], json.dumps(one["data"], sort_keys=True)) for one in reports)
+    assert len({id_ for id_, _ in ids}) == len(ids), f"one command id with two bodies; {told}"
+    for process in [last, *frozen]:
+        await process.kill()
+
+
+def attempt_of(kafka: Kafka, lake: Path, outputs: list[dict[str, Any]], turn: int, folder: Path) -> dict[str, Any]:
+    """The given of the n-th attempt at the publish stage, with the record that execution would write."""
+    create_keypair(folder / "keys", "worker")
+    made = bodies()
+    plan = PlanSummary(
+        pipeline="revenue-kpi", environment="prod", manifest_version=1, manifest_digest=digest(made.manifest),
+        contract=ContractRef(name="revenue-kpi", version="v3.2"), data_partitions=(DAY,), mode="run",
+    )  # fmt: skip
+    ref = TaskRef(stage="publish", data_partition=DAY, attempt=turn, nonce=f"nonce-{turn}", worker_id=f"w-{turn}", incarnation="life-1")
+    ticket = PublishTicket(
+        app_id=f"acme/prod/revenue-kpi/{DAY}", table="tables/revenue_kpi", number=2 * turn + 1, fence=2 * turn,
+        superseded=tuple(2 * earlier + 1 for earlier in range(1, turn)),
+    )  # fmt: skip
+    task = RunTask(
+        run_id="run-1", task=ref, plan=plan, plan_digest=digest(plan.model_dump(mode="json", exclude_none=True)), bodies=made,
+        inputs=tuple(StagedOutput.model_validate(one) for one in outputs), lease_seconds=2, ticket=ticket,
+    )  # fmt: skip
+    login, chain = kafka.settings("worker"), str(uuid5(NAMESPACE_URL, str(folder)))
+    told = Envelope.model_validate(
+        {"id": uuid4(), "type": task.TYPE, "tenant": "acme", "time": "2026-01-01T00:00:00Z", "correlation": chain, "data": task.to_data()}
+    )
+    return {
+        "lake": str(lake),
+        "keys": str(folder / "keys"),
+        "pool": f"crash-{folder.name}",
+        "chain": chain,
+        "envelope": told.model_dump(mode="json", exclude_none=True),
+        "kafka": {"bootstrap": kafka.bootstrap, "username": login["sasl_plain_username"], "password": login["sasl_plain_password"]},
+    }
+
+
+async def reported(kafka: Kafka, chain: str) -> list[dict[str, Any]]:
+    """The reports of this test's attempts, by their correlation."""
+    log = await asyncio.to_thread(read_topic, kafka.librdkafka(), "runs.commands")
+    return [one for _, one in sorted(log.records.items()) if one.get("correlation") == chain]
+
+
+@pytest.fixture(scope="module")
+async def scouted_attempts(
+    nursery: Nursery,
+    furnished_kafka: Kafka,
+    lakes: dict[bool, tuple[Path, list[dict[str, Any]]]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Scouted:
+    if SEEDS == 1:
+        return []
+    template, outputs = lakes[True]
+    folder = tmp_path_factory.mktemp("scouts")
+    lake = Path(shutil.copytree(template, folder / "lake"))
+    scout = await nursery.ready("attempt", attempt_of(furnished_kafka, lake, outputs, 1, folder))
+    await scout.until(lambda: scout.heard("outcome"), 60, "end its attempt")
+    return [await scout.points()]
