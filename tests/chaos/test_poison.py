@@ -70,6 +70,10 @@ def unreadable(topic: str, dice: random.Random) -> Iterator[bytes | None]:
     yield json.dumps({**example(topic), "type": "DropEverything"}).encode()
     yield json.dumps({**example(topic), "version": 99}).encode()
     yield json.dumps({**example(topic), "data": {"nonsense": [1, None]}}).encode()
+    if topic == "pipelines.commands":
+        # it parses, and has no digest (RFC 8785)
+        asked = {**json.loads((EXAMPLES / "CreatePipeline.v1.json").read_text()), "id": str(uuid4())}
+        yield json.dumps({**asked, "data": {**asked["data"], "manifest": {**asked["data"]["manifest"], "n": 2**60}}}).encode()
 
 
 def strange(topic: str) -> Iterator[bytes]:
