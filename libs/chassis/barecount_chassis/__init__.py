@@ -21,9 +21,13 @@ from .serve import serve
 from .settings import Settings, SettingsError
 from .tail import ReaderError, Tail, require_topics, tail_partition
 from .targets import PrivateTargets, Target, TargetError
+from .versions import NOT_MODIFIED, TOLD, AsOf, IfNoneMatch, unmodified, versioned
 
 __all__ = [
+    "NOT_MODIFIED",
+    "TOLD",
     "Appends",
+    "AsOf",
     "Call",
     "Caller",
     "CommandBus",
@@ -31,6 +35,7 @@ __all__ = [
     "Health",
     "IdempotencyKey",
     "Identity",
+    "IfNoneMatch",
     "JwksKeys",
     "Keyring",
     "PemKey",
@@ -66,4 +71,6 @@ __all__ = [
     "streams",
     "tail_partition",
     "telemetry",
+    "unmodified",
+    "versioned",
 ]

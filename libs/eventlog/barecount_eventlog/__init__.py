@@ -10,6 +10,7 @@ from .deriver import Deriver, Transform
 from .ending import end
 from .errors import AppendFailed, CodeFault, EventlogError, LogReplaced, LogTruncated, TopicMissing, WriterBroken, WriterFenced
 from .handler import Handler
+from .lookback import Lookback
 from .reader import Batch, Reader, beginning_offsets, committed_offsets, consumer_of, end_offsets, partition_count, read_all, tail
 from .record import OutRecord, Recorded, recorded
 from .settings import KafkaSettings
@@ -34,6 +35,7 @@ __all__ = [
     "KafkaSettings",
     "LogReplaced",
     "LogTruncated",
+    "Lookback",
     "Mark",
     "OutRecord",
     "Reader",

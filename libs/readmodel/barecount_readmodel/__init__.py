@@ -1,13 +1,15 @@
 """PostgreSQL: exactly-once projector, rebuild, consistency tokens.
 
-Errors (one tree): ReadModelError > QueryRoleMissing, NotYetProjected, TokenError, ProjectionTaken, RebuildError
+Errors (one tree): ReadModelError > QueryRoleMissing, NotYetProjected, TokenError, AsOfError, ProjectionTaken, RebuildError
 (> RebuildUnderWay, NoLiveModel, NothingToRollBackTo, ModelsDiffer, SwapBlocked, LogTooShort).
 """
 
+from .concerning import EntityEvents
 from .database import EVERY_TENANT, Database, query_role_of
 from .errors import (
     UNASKABLE,
     UNREACHABLE,
+    AsOfError,
     LogTooShort,
     ModelsDiffer,
     NoLiveModel,
@@ -21,6 +23,7 @@ from .errors import (
     SwapBlocked,
     TokenError,
 )
+from .past import Past, Seen, Source, Thing
 from .projector import Projector
 from .reach import reach
 from .rebuild import Rebuild
@@ -34,13 +37,16 @@ __all__ = [
     "EVERY_TENANT",
     "UNASKABLE",
     "UNREACHABLE",
+    "AsOfError",
     "Connection",
     "Database",
+    "EntityEvents",
     "LogTooShort",
     "ModelsDiffer",
     "NoLiveModel",
     "NotYetProjected",
     "NothingToRollBackTo",
+    "Past",
     "PostgresSnapshots",
     "ProjectionTaken",
     "Projector",
@@ -49,7 +55,10 @@ __all__ = [
     "Rebuild",
     "RebuildError",
     "RebuildUnderWay",
+    "Seen",
+    "Source",
     "SwapBlocked",
+    "Thing",
     "Token",
     "TokenError",
     "View",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Self
 
 import asyncpg
 
 from .errors import QueryRoleMissing, ReadModelError
-from .schema import literal, prepare, quoted
+from .schema import create, literal, prepare, quoted
 from .view import Connection, View, schema_of
 
 # what belongs to every tenant may be read by policies and internal reads only; no tenant can be named so (see the chassis)
@@ -89,11 +90,31 @@ class Database:
         if not tenant:
             raise ValueError("a query needs a tenant")
         async with self._readers.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-            await conn.execute(
-                f"SET LOCAL search_path TO {quoted(self.schema)}; SET LOCAL barecount.tenant = {literal(tenant)}; "
-                f"SET LOCAL ROLE {quoted(self.query_role)}"
-            )
+            await conn.execute(f"SET LOCAL search_path TO {quoted(self.schema)}; {self._as_tenant(tenant)}")
             yield conn
+
+    @asynccontextmanager
+    async def scratch(self, tenant: str, views: Sequence[View], fill: Callable[[Connection], Awaitable[None]]) -> AsyncIterator[Connection]:
+        """The views' tables, empty but for what `fill` puts in as their owner, then read as `query` reads.
+
+        Everything happens in one transaction that is rolled back in any case: nobody else sees the tables, nothing of them stays, and
+        no other table has a name here.
+        """
+        if not tenant:
+            raise ValueError("a query needs a tenant")
+        async with self._readers.acquire() as conn:
+            transaction = conn.transaction()
+            await transaction.start()
+            try:
+                await create(conn, f"{self.service}_scratch_{secrets.token_hex(6)}", views, query_role=self.query_role)
+                await fill(conn)
+                await conn.execute(f"SET TRANSACTION READ ONLY; {self._as_tenant(tenant)}")
+                yield conn
+            finally:
+                await transaction.rollback()
+
+    def _as_tenant(self, tenant: str) -> str:
+        return f"SET LOCAL barecount.tenant = {literal(tenant)}; SET LOCAL ROLE {quoted(self.query_role)}"
 
 
 def query_role_of(service: str) -> str:

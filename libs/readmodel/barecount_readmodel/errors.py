@@ -53,6 +53,14 @@ class TokenError(ReadModelError):
         self.code, self.detail = code, detail
 
 
+class AsOfError(ReadModelError):
+    """A moment that cannot be asked about. code: `as-of-malformed`, `as-of-foreign`, `as-of-future` or `as-of-too-long`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+
+
 class ProjectionTaken(ReadModelError):
     """Another process moved this projection's position: a zombie, or a second projector of the same views."""
 

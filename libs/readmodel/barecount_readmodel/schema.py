@@ -64,12 +64,7 @@ async def prepare(conn: Connection, schema: str, views: Sequence[View], *, query
         if await conn.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema):
             await add_columns(conn, schema, "projection_positions", ORIGIN)
             return False
-        await conn.execute(f"CREATE SCHEMA {quoted(schema)}; SET LOCAL search_path TO {quoted(schema)}")
-        await conn.execute(OWN_TABLES)
-        for view in views:
-            if view.DDL.strip():
-                await conn.execute(view.DDL)
-        await _secure(conn, schema, query_role)
+        await create(conn, schema, views, query_role=query_role)
     log.info("view-set-created", schema=schema, views={view.NAME: view.VERSION for view in views})
     return True
 
@@ -81,6 +76,16 @@ async def add_columns(conn: Connection, schema: str, table: str, columns: Mappin
     for name, kind in columns.items():
         if name not in standing:
             await conn.execute(f"ALTER TABLE {quoted(schema)}.{quoted(table)} ADD COLUMN {quoted(name)} {kind}")
+
+
+async def create(conn: Connection, schema: str, views: Sequence[View], *, query_role: str) -> None:
+    """The schema with its tables, policies and grants, in the caller's transaction; unqualified names are its tables' from here on."""
+    await conn.execute(f"CREATE SCHEMA {quoted(schema)}; SET LOCAL search_path TO {quoted(schema)}")
+    await conn.execute(OWN_TABLES)
+    for view in views:
+        if view.DDL.strip():
+            await conn.execute(view.DDL)
+    await _secure(conn, schema, query_role)
 
 
 async def _secure(conn: Connection, schema: str, query_role: str) -> None:

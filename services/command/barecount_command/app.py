@@ -14,7 +14,7 @@ from .domain.replays import is_judged
 from .handler import INBOX, command_handler
 from .http import Desk, routers
 from .policies import LedgerPolicy
-from .projection import command_projector
+from .projection import command_past, command_projector
 
 SERVICE = "command"
 
@@ -41,7 +41,7 @@ def build(settings: Settings) -> FastAPI:
                 app.state.health.add(name, part)
                 stack.push_async_callback(part.stop)
                 await part.start()
-            desk.database, desk.projector = database, projector
+            desk.database, desk.projector, desk.past = database, projector, command_past(kafka, database, projector)
             yield
 
     return create_app(

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from barecount_eventlog import KafkaSettings
-from barecount_readmodel import Database, Projector, View
+from barecount_readmodel import Database, Past, Projector, Source, View
 
-from .views import ApprovalsView, CommandsView, ContractsView, PipelinesView, PublishersView, WebhooksView
+from .views import ApprovalsView, CommandsView, ContractsView, PipelinesView, PublishersView, WebhooksView, entities
 
-VIEWS: tuple[View, ...] = (CommandsView(), PipelinesView(), ContractsView(), ApprovalsView(), PublishersView(), WebhooksView())
+VIEWS: tuple[View, ...] = (
+    CommandsView(),
+    PipelinesView(),
+    ContractsView(),
+    ApprovalsView(),
+    PublishersView(),
+    WebhooksView(),
+    entities(),
+)
 
 
 def command_projector(kafka: KafkaSettings, database: Database) -> Projector:
     """Projects `control.events` and, for the results of commands, `runs.events`."""
     return Projector(kafka=kafka, database=database, service="command", views=VIEWS)
+
+
+def command_past(kafka: KafkaSettings, database: Database, projector: Projector) -> Past:
+    """Pipelines and replay requests as they were: a tenant's partition of `control.events` alone makes them."""
+    source = Source("control.events", by_tenant=True, inbox="pipelines.commands")
+    return Past(kafka=kafka, database=database, projector=projector, sources=[source], views=[PipelinesView(), ApprovalsView()])

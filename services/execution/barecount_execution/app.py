@@ -15,7 +15,7 @@ from .handler import INBOX, handler
 from .http import routers
 from .http.reading import Reading
 from .policies import Admission, admission
-from .projection import projector
+from .projection import past, projector
 from .settings import SERVICE, ExecutionSettings
 
 
@@ -34,7 +34,7 @@ def build(settings: Settings) -> FastAPI:
             rows = projector(kafka, database)
             await rows.start()
             stack.push_async_callback(rows.stop)
-            app.state.reading = Reading(database, rows, token_secret(own.keys))
+            app.state.reading = Reading(database, rows, token_secret(own.keys), past(kafka, database, rows))
             owner = handler(kafka, keyring, PostgresSnapshots(database), lease_seconds=own.lease_seconds, snapshot_every=own.snapshot_every)
             await owner.start()
             stack.push_async_callback(owner.stop)

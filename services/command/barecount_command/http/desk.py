@@ -13,7 +13,7 @@ from barecount_chassis import Caller, CommandBus, Problem, Submitted
 from barecount_contracts import Message
 from barecount_contracts.rules import problem_types
 from barecount_eventlog import AppendFailed
-from barecount_readmodel import EVERY_TENANT, Connection, Database, NotYetProjected, Projector, Token, reach
+from barecount_readmodel import EVERY_TENANT, Connection, Database, NotYetProjected, Past, Projector, Seen, Thing, Token, reach
 from fastapi.responses import JSONResponse
 
 from barecount_command.views.rows import from_json
@@ -32,11 +32,12 @@ class Outcome:
 
 @dataclass
 class Desk:
-    """`bus`, `database` and `projector` are set when the service has started; `secret` signs consistency tokens."""
+    """`bus`, `database`, `projector` and `past` are set when the service has started; `secret` signs consistency tokens."""
 
     bus: CommandBus | None = None
     database: Database | None = None
     projector: Projector | None = None
+    past: Past | None = None
     secret: bytes = b""
 
     # --- writes -------------------------------------------------------------------------------------------------------------
@@ -150,6 +151,18 @@ class Desk:
         await reach(self.projector, token, self.secret)
         async with self.database.query(caller.tenant) as conn:
             yield conn
+
+    @asynccontextmanager
+    async def read_at(self, caller: Caller, token: str | None, as_of: str | None, thing: Thing) -> AsyncIterator[Seen]:
+        """The same for one thing, at a moment of the log where `as_of` names one.
+
+        Raises: Problem as `read`, and `as-of-*`.
+        """
+        assert self.past is not None, "the service has not started"
+        assert self.projector is not None
+        await reach(self.projector, token, self.secret)
+        async with self.past.read(caller.tenant, as_of, thing) as seen:
+            yield seen
 
 
 def problem_of(outcome: Outcome, command_id: UUID) -> Problem:

@@ -6,16 +6,30 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from asyncpg import Record
-from barecount_chassis import Caller, ConsistencyToken, IdempotencyKey, PreferWait, Problem, require
+from barecount_chassis import (
+    NOT_MODIFIED,
+    TOLD,
+    AsOf,
+    Caller,
+    ConsistencyToken,
+    IdempotencyKey,
+    IfNoneMatch,
+    PreferWait,
+    Problem,
+    require,
+    versioned,
+)
 from barecount_contracts import DecideRequest
+from barecount_readmodel import Thing
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from barecount_command.views import APPROVAL
 from barecount_command.views.rows import from_json
 
 from .desk import Desk
-from .models import Requests, Written
+from .models import RequestItem, Requests, Written
 from .pages import Cursor, Limit, after, page
 
 State = Literal["pending", "validated", "refused", "waiting", "approved", "rejected"]
@@ -56,6 +70,29 @@ def router(desk: Desk) -> APIRouter:
                 limit + 1,
             )
         return page(rows, limit, _item, lambda row: (row["requested_at"].isoformat(), row["request_id"]))
+
+    @routes.get(
+        "/governance/approvals/{request_id}",
+        response_model=None,
+        responses={200: {"model": RequestItem, "headers": TOLD}, **NOT_MODIFIED},
+    )
+    async def get_request(
+        request_id: str,
+        caller: Annotated[Caller, require("decisions:read")],
+        token: ConsistencyToken = None,
+        as_of: AsOf = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        """One replay request: its plan, what it waits for, who decided; with `as_of`, as it was then.
+
+        `request-not-found` when your tenant has no such request (then).
+        """
+        async with desk.read_at(caller, token, as_of, Thing(APPROVAL, request_id)) as seen:
+            row = await seen.conn.fetchrow("SELECT * FROM requests WHERE tenant = $1 AND request_id = $2", caller.tenant, request_id)
+        if row is None:
+            raise Problem("request-not-found", f"there is no request {request_id}")
+        shown = RequestItem.model_validate(_item(row)).model_dump(mode="json")
+        return versioned(shown, seen.headers, if_none_match)
 
     @routes.post("/governance/decisions", response_model=Written, status_code=202, responses={200: {"model": Written}})
     async def decide(

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from barecount_chassis import TOLD
 from barecount_contracts import Environment, PlanSummary
 from pydantic import BaseModel, Field
 
-ETAG: dict[str, Any] = {"ETag": {"description": "Names these bytes, for If-Match and If-None-Match", "schema": {"type": "string"}}}
+ETAG: dict[str, Any] = {**TOLD, "ETag": {"description": "Names these bytes, for If-Match and If-None-Match", "schema": {"type": "string"}}}
 
 
 class Happened(BaseModel):

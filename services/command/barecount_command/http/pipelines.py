@@ -6,13 +6,14 @@ import re
 from typing import Annotated, Any
 
 from asyncpg import Record
-from barecount_chassis import Caller, ConsistencyToken, IdempotencyKey, PreferWait, Problem, require
+from barecount_chassis import AsOf, Caller, ConsistencyToken, IdempotencyKey, IfNoneMatch, PreferWait, Problem, require, unmodified
 from barecount_contracts import CreatePipeline, DeletePipeline, Environment, PromotePipeline, UpdatePipeline
-from barecount_readmodel import Connection
+from barecount_readmodel import Connection, Thing
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from barecount_command.views import PIPELINE
 from barecount_command.views.rows import from_json
 
 from .bodies import body_of, document, named
@@ -81,13 +82,15 @@ def router(desk: Desk) -> APIRouter:
         token: ConsistencyToken = None,
         environment: Annotated[Environment | None, Query(description="The version that this environment runs")] = None,
         version: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="This version; without both the newest")] = None,
-        if_none_match: Annotated[str | None, Header()] = None,
+        as_of: AsOf = None,
+        if_none_match: IfNoneMatch = None,
     ) -> Response:
         """A pipeline with one manifest: of an environment, of a version, or the newest. The ETag is `"<version>-<digest>"`.
 
-        `pipeline-not-found` without such a pipeline, `not-found` without such a version.
+        With `as_of`, as it was then. `pipeline-not-found` without such a pipeline (then), `not-found` without such a version.
         """
-        async with desk.read(caller, token) as conn:
+        async with desk.read_at(caller, token, as_of, Thing(PIPELINE, name)) as seen:
+            conn = seen.conn
             row = await _pipeline(conn, caller, name)
             number = version or (from_json(row["environments"]).get(environment) if environment else row["version"])
             if number is None:
@@ -101,11 +104,9 @@ def router(desk: Desk) -> APIRouter:
             )
         if found is None:
             raise Problem("not-found", f"pipeline {name} has no version {number}")
-        headers = {"ETag": f'"{number}-{found["digest"]}"'}
-        if if_none_match is not None and headers["ETag"] in [one.strip() for one in if_none_match.split(",")]:
-            return Response(status_code=304, headers=headers)
         shown = {**_item(row), "shown_version": number, "digest": found["digest"], "manifest": from_json(found["body"])}
-        return JSONResponse(shown, headers=headers)
+        headers = {"ETag": f'"{number}-{found["digest"]}"', **seen.headers}
+        return unmodified(JSONResponse(shown, headers=headers), if_none_match)
 
     @routes.get("/pipelines/{name}/history", response_model=History)
     async def get_history(

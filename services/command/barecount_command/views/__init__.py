@@ -3,8 +3,19 @@
 from .approvals import ApprovalsView
 from .commands import CommandsView
 from .contracts import ContractsView
+from .entities import APPROVAL, PIPELINE, entities
 from .pipelines import PipelinesView
 from .publishers import PublishersView
 from .webhooks import WebhooksView
 
-__all__ = ["ApprovalsView", "CommandsView", "ContractsView", "PipelinesView", "PublishersView", "WebhooksView"]
+__all__ = [
+    "APPROVAL",
+    "PIPELINE",
+    "ApprovalsView",
+    "CommandsView",
+    "ContractsView",
+    "PipelinesView",
+    "PublishersView",
+    "WebhooksView",
+    "entities",
+]

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 
 from barecount_chassis import Caller, ConsistencyToken, Problem
-from barecount_readmodel import Connection, Database, Projector, reach
+from barecount_readmodel import Connection, Database, Past, Projector, Seen, Thing, reach
 from fastapi import Depends, Query, Request
+
+from barecount_execution.views import RUN
 
 Limit = Annotated[int, Query(ge=1, le=500, description="Items of a page")]
 Cursor = Annotated[str | None, Query(max_length=512, description="`next_cursor` of the page before")]
@@ -31,12 +33,19 @@ class Reading:
     database: Database
     projector: Projector
     secret: bytes
+    past: Past
 
     @asynccontextmanager
     async def rows(self, caller: Caller) -> AsyncIterator[Connection]:
         """One read-only transaction of the caller's tenant."""
         async with self.database.query(caller.tenant) as conn:
             yield conn
+
+    @asynccontextmanager
+    async def run(self, caller: Caller, run_id: str, as_of: str | None) -> AsyncIterator[Seen]:
+        """The same for one run, at a moment of the log where `as_of` names one. Raises: Problem `as-of-*`, `not-yet-projected`."""
+        async with self.past.read(caller.tenant, as_of, Thing(RUN, run_id)) as seen:
+            yield seen
 
     async def include(self, token: str | None) -> None:
         """Waits until the rows hold the write that the token names.

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import asyncpg
-from barecount_chassis import Caller, require
+from barecount_chassis import NOT_MODIFIED, TOLD, AsOf, Caller, IfNoneMatch, require, versioned
 from barecount_readmodel import Connection
 from fastapi import APIRouter, Query
+from fastapi.responses import Response
 
 from barecount_execution.views.runs import ENDED
 
@@ -53,16 +54,17 @@ async def list_runs(
     "/runs/{run_id}",
     summary="One run: plan, status, stages with their attempts, figures, what it waits for",
     response_model=None,
-    responses={200: {"model": RunShown}},
+    responses={200: {"model": RunShown, "headers": TOLD}, **NOT_MODIFIED},
 )
-async def show_run(run_id: str, caller: Reader, reads: Reads) -> dict[str, Any]:
-    """`run-not-found` when your tenant has no such run."""
-    async with reads.rows(caller) as conn:
+async def show_run(run_id: str, caller: Reader, reads: Reads, as_of: AsOf = None, if_none_match: IfNoneMatch = None) -> Response:
+    """With `as_of`, as it was then. `run-not-found` when your tenant has no such run (then)."""
+    async with reads.run(caller, run_id, as_of) as seen:
+        conn = seen.conn
         row = await _run(conn, caller, run_id)
         attempts = await _attempts(conn, caller, run_id)
         waits = await waiting_for(conn, caller.tenant, row, attempts)
         drift = await conn.fetch('SELECT * FROM drift WHERE tenant = $1 AND run_id = $2 ORDER BY at, "offset"', caller.tenant, run_id)
-    return {
+    shown = {
         **_listed(row),
         "plan": parsed(row["plan"]),
         "plan_digest": row["plan_digest"],
@@ -75,33 +77,40 @@ async def show_run(run_id: str, caller: Reader, reads: Reads) -> dict[str, Any]:
         "waiting_for": waits,
         "drift": [_drift(one) for one in drift],
     }
+    return versioned(shown, seen.headers, if_none_match)
 
 
 @router.get(
     "/runs/{run_id}/metrics",
     summary="What a run read, gave, set aside and reconciled; by stage too",
     response_model=None,
-    responses={200: {"model": Metrics}},
+    responses={200: {"model": Metrics, "headers": TOLD}, **NOT_MODIFIED},
 )
-async def run_metrics(run_id: str, caller: Reader, reads: Reads) -> dict[str, Any]:
-    """The ended run's totals, or what its closed attempts have counted so far. `run-not-found` when your tenant has no such run."""
-    async with reads.rows(caller) as conn:
-        row = await _run(conn, caller, run_id)
-        attempts = await _attempts(conn, caller, run_id)
-    return figures(row, attempts)
+async def run_metrics(run_id: str, caller: Reader, reads: Reads, as_of: AsOf = None, if_none_match: IfNoneMatch = None) -> Response:
+    """The ended run's totals, or what its closed attempts have counted so far; with `as_of`, until then.
+
+    `run-not-found` when your tenant has no such run (then).
+    """
+    async with reads.run(caller, run_id, as_of) as seen:
+        row = await _run(seen.conn, caller, run_id)
+        attempts = await _attempts(seen.conn, caller, run_id)
+    return versioned(figures(row, attempts), seen.headers, if_none_match)
 
 
 @router.get(
     "/runs/{run_id}/partitions",
     summary="The data partitions of a run and what was published of them",
     response_model=None,
-    responses={200: {"model": RunPartitions}},
+    responses={200: {"model": RunPartitions, "headers": TOLD}, **NOT_MODIFIED},
 )
-async def run_partitions(run_id: str, caller: Reader, reads: Reads) -> dict[str, Any]:
-    """Each with the commits in Delta tables that the run made. `run-not-found` when your tenant has no such run."""
-    async with reads.rows(caller) as conn:
-        row = await _run(conn, caller, run_id)
-        made = await conn.fetch(
+async def run_partitions(run_id: str, caller: Reader, reads: Reads, as_of: AsOf = None, if_none_match: IfNoneMatch = None) -> Response:
+    """Each with the commits in Delta tables that the run made; with `as_of`, as it was then.
+
+    `run-not-found` when your tenant has no such run (then).
+    """
+    async with reads.run(caller, run_id, as_of) as seen:
+        row = await _run(seen.conn, caller, run_id)
+        made = await seen.conn.fetch(
             "SELECT * FROM publications WHERE tenant = $1 AND run_id = $2 ORDER BY data_partition, table_path", caller.tenant, run_id
         )
     by_name: dict[str, list[dict[str, Any]]] = {}
@@ -117,7 +126,7 @@ async def run_partitions(run_id: str, caller: Reader, reads: Reads) -> dict[str,
         }
         for name in names
     ]
-    return {"items": items, "next_cursor": None}
+    return versioned({"items": items, "next_cursor": None}, seen.headers, if_none_match)
 
 
 async def _run(conn: Connection, caller: Caller, run_id: str) -> asyncpg.Record:

@@ -1,0 +1,104 @@
+"""Which events made a run what it is, and which slots and workers stood beside it? Asked by `as_of` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+from aiokafka import TopicPartition
+from barecount_contracts import (
+    ReplayApproved,
+    ReportIgnored,
+    RunRequested,
+    TaskDispatched,
+    TaskFailed,
+    TaskLeaseExpired,
+    TaskSucceeded,
+    WorkerAnnounced,
+)
+from barecount_eventlog import Recorded
+from barecount_readmodel import Connection, EntityEvents, insert_rows
+
+RUN, WORKER = "run", "worker"
+EVENTS: Final = "runs.events"
+
+
+def entities() -> EntityEvents:
+    return EntityEvents(("control.events", EVENTS), _concerned)
+
+
+def _concerned(record: Recorded) -> Iterator[tuple[str, str, str]]:
+    tenant, payload = record.envelope.tenant, record.payload
+    match payload:
+        case RunRequested(run_id=run_id) | ReplayApproved(new_run_id=run_id):
+            yield tenant, RUN, run_id
+        case WorkerAnnounced(worker_id=worker_id):
+            yield tenant, WORKER, worker_id
+        case ReportIgnored():
+            pass
+        case _ if record.topic == EVENTS and isinstance(named := getattr(payload, "run_id", None), str):
+            # whatever else execution says about a run
+            yield tenant, RUN, named
+        case _:
+            pass
+
+
+class StandingView:
+    """Which records say how full the pools are, at each offset? A record counts from its own offset until another one overtakes it.
+
+    No tenant: that a slot is taken, every tenant sees.
+    """
+
+    NAME = "standing"
+    VERSION = 1
+    TOPICS: tuple[str, ...] = (EVENTS,)
+    DDL = """
+    CREATE TABLE standing (partition integer NOT NULL, what text NOT NULL, "offset" bigint NOT NULL, until bigint,
+        PRIMARY KEY (partition, what, "offset"));
+    CREATE INDEX standing_at ON standing USING gist (int8range("offset", until));
+    """
+
+    async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
+        begun: dict[str, list[int]] = {}
+        rows: list[tuple[int, str, int, int | None]] = []
+        ended: list[tuple[int, str, int]] = []
+        for record in records:
+            begins, ends = _standing(record)
+            for what in ends:
+                ended.append((record.partition, what, record.offset))
+                rows += [(record.partition, what, offset, record.offset) for offset in begun.pop(what, ())]
+            for what in begins:
+                begun.setdefault(what, []).append(record.offset)
+        partition = records[0].partition
+        rows += [(partition, what, offset, None) for what, offsets in begun.items() for offset in offsets]
+        # before the batch's own rows, so that one that began after an end in the same batch stays
+        await conn.executemany("UPDATE standing SET until = $3 WHERE partition = $1 AND what = $2 AND until IS NULL", ended)
+        await insert_rows(conn, "standing", ("partition", "what", "offset", "until"), rows, on_conflict="DO NOTHING")
+
+
+def _standing(record: Recorded) -> tuple[list[str], list[str]]:
+    """What a record begins, and what it ends."""
+    match record.payload:
+        case WorkerAnnounced(worker_id=worker_id):
+            return [f"worker {worker_id}"], [f"worker {worker_id}"]
+        case TaskDispatched(task=task):
+            return [f"slot {task.nonce}"], []
+        case TaskSucceeded(task=task) | TaskFailed(task=task):
+            return [], [f"slot {task.nonce}"]
+        case TaskLeaseExpired(task=task):
+            # and the worker is lost until it announces itself
+            return [f"worker {task.worker_id}"], [f"slot {task.nonce}"]
+        case _:
+            return [], []
+
+
+async def standing_at(conn: Connection, cut: Mapping[TopicPartition, int]) -> Collection[tuple[TopicPartition, int]]:
+    """The records of workers and taken slots that counted at a cut."""
+    found = []
+    for where, last in cut.items():
+        if where.topic == EVENTS:
+            rows = await conn.fetch(
+                'SELECT "offset" FROM standing WHERE partition = $1 AND int8range("offset", until) @> $2::bigint', where.partition, last
+            )
+            found += [(where, int(row["offset"])) for row in rows]
+    return found

@@ -1,0 +1,176 @@
+"""What a run was: any life of runs, workers and tenants, told step by step, is told again as of each step, byte for byte."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from aiokafka import TopicPartition
+from barecount_chassis import Caller, Problem
+from barecount_contracts import Envelope, Message, RunRequested, partition_of
+from barecount_eventlog import KafkaSettings, Recorded
+from barecount_execution.http.reading import Reading
+from barecount_execution.http.runs import run_metrics, run_partitions, show_run
+from barecount_execution.projection import past, views
+from barecount_readmodel import Database, Projector
+from barecount_readmodel.schema import quoted
+from barecount_readmodel.track import Track
+
+from tests.support.servers import Postgres
+from tests.unit.execution.test_laws import RUNS, TENANTS, WORKERS, play
+from tests.unit.execution.world import DIGEST, World, plan
+
+pytestmark = pytest.mark.integration
+
+SEEDS = (1, 2)
+STEPS = 60
+ROUTES: dict[str, Any] = {"run": show_run, "metrics": run_metrics, "partitions": run_partitions}
+
+
+@dataclass
+class Told:
+    """One answer as it was given, where and when it stood. settled: the next step came at a later time."""
+
+    route: str
+    tenant: str
+    run_id: str
+    as_of: str | None
+    time: datetime
+    content: bytes
+    settled: bool = False
+
+
+@dataclass
+class Life:
+    """The log and the live read model, moved by the projector's own step; the domain is the real one."""
+
+    database: Database
+    world: World = field(default_factory=World)
+    log: dict[TopicPartition, list[Recorded]] = field(default_factory=dict)
+    tracks: dict[TopicPartition, Track] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        told = past(cast(KafkaSettings, None), self.database, cast(Projector, self))
+        self.reading = Reading(self.database, cast(Projector, self), b"", told)
+        told._lookback = lambda *_: self._opened()
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Life]:
+        yield self
+
+    # what the past asks of the log and of the projector
+    async def wait(self, token: object, timeout: float) -> None: ...
+
+    async def ends(self, where: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return {one: len(self.log.get(one, ())) for one in where}
+
+    async def after(self, where: Collection[TopicPartition], time: datetime) -> dict[TopicPartition, int | None]:
+        return dict.fromkeys(where, 0)
+
+    async def time_at(self, where: TopicPartition, offset: int) -> datetime | None:
+        return self.log[where][offset].envelope.time if 0 <= offset < len(self.log.get(where, ())) else None
+
+    async def records(self, where: TopicPartition, offsets: Sequence[int]) -> list[Recorded]:
+        return [self.log[where][offset] for offset in sorted(offsets)]
+
+    # how it goes on
+    async def step(self, draw: random.Random) -> None:
+        step = drawn(draw)
+        if step[0] == "admit":
+            await self.say(str(step[2]), RunRequested(run_id=str(step[1]), plan=plan(), plan_digest=DIGEST))
+        before = len(self.world.events)
+        play(self.world, step)
+        if step[0] == "tick":
+            await self.write(TopicPartition("runs.events", 0), self.world.events[before:])
+        else:
+            await self.write(TopicPartition("runs.events", 0), self.world.events[before:])
+
+    async def say(self, tenant: str, payload: Message) -> None:
+        identity = UUID(int=draw_id(self))
+        event = Envelope(id=identity, type=payload.TYPE, tenant=tenant, time=self.world.now, correlation=identity, data=payload.to_data())
+        await self.write(TopicPartition("control.events", partition_of(tenant, 4)), [event])
+
+    async def write(self, where: TopicPartition, events: Sequence[Envelope]) -> None:
+        held = self.log.setdefault(where, [])
+        fresh = [
+            Recorded(where.topic, where.partition, len(held) + number, event.time, event.tenant, {}, event.to_bytes())
+            for number, event in enumerate(events)
+        ]
+        held += fresh
+        track = self.tracks.get(where) or await self._track(where)
+        await track.apply(fresh, len(held))
+        track.next = len(held)
+
+    async def _track(self, where: TopicPartition) -> Track:
+        await self.database.pool.execute(
+            f"INSERT INTO {quoted(self.database.schema or '')}.projection_positions (topic, partition, next_offset) VALUES ($1, $2, 0)",
+            *where,
+        )
+        track = Track(where, 0, database=self.database, views=views(), max_batch=1000, advance=lambda reached: None)
+        self.tracks[where] = track
+        return track
+
+    async def tell(self, route: str, tenant: str, run_id: str, as_of: str | None = None) -> Told:
+        caller = Caller("user:1", tenant, frozenset(["operator"]), "x")
+        try:
+            answer = await ROUTES[route](run_id, caller, self.reading, as_of, None)
+        except Problem as problem:
+            assert problem.code == "run-not-found", problem
+            return Told(route, tenant, run_id, as_of, self.world.now, b"404")
+        return Told(route, tenant, run_id, answer.headers["X-As-Of"], self.world.now, answer.body)
+
+
+def draw_id(life: Life) -> int:
+    return sum(len(records) for records in life.log.values()) + 1
+
+
+def drawn(draw: random.Random) -> tuple[object, ...]:
+    """A step as tests/unit/execution/test_laws.py plays it."""
+    kinds: list[tuple[object, ...]] = [
+        ("announce", draw.choice(WORKERS), draw.choice("ab"), draw.randint(0, 2)),
+        ("admit", draw.choice(RUNS), draw.choice(TENANTS), draw.randint(1, 2)),
+        ("stop", draw.choice(RUNS), draw.choice(TENANTS)),
+        ("tick", draw.choice((0.5, 1.0, 3.0, 11.0))),
+        ("report", draw.choice(("started", "alive", "succeeded", "failed", "broken", "found")), draw.randint(0, 3)),
+        ("report", "succeeded", draw.randint(0, 2)),
+    ]
+    return draw.choices(kinds, weights=(2, 2, 0.5, 2, 3, 4))[0]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_any_life_is_told_again_as_of_every_step(postgres: Postgres, seed: int) -> None:
+    draw = random.Random(seed)
+    database = await Database.open(await postgres.create_database("life"), service="execution")
+    try:
+        await database.prepare(views())
+        life, pages = Life(database), list[Told]()
+        for _ in range(STEPS):
+            now = life.world.now
+            await life.step(draw)
+            if life.world.now > now:
+                for page in pages:
+                    page.settled = page.settled or page.time == now
+            # the run that a step changes is one of many, and others' steps change what it waits for
+            for _ in range(2):
+                pages.append(await life.tell(draw.choice(list(ROUTES)), draw.choice(TENANTS), draw.choice(RUNS)))
+        last = {(page.time, page.route, page.tenant, page.run_id): page for page in pages}
+        found = [page for page in pages if page.as_of is not None]
+        assert len({page.content for page in found}) > 20
+        assert any(b'"limit":"slots"' in page.content for page in found)
+        assert any(b'"held_by":["' in page.content for page in found) or seed not in SEEDS
+        for page in draw.sample(found, 30):
+            again = await life.tell(page.route, page.tenant, page.run_id, page.as_of)
+            assert again.content == page.content, page
+            # another tenant's run of this name is another run, or none
+        settled = [page for page in last.values() if page.settled]
+        for page in draw.sample(settled, min(20, len(settled))):
+            again = await life.tell(page.route, page.tenant, page.run_id, page.time.isoformat())
+            assert again.content == page.content, page
+    finally:
+        await database.close()
