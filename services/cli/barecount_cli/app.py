@@ -25,6 +25,10 @@ R = TypeVar("R")
 Output = Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="table for people, json for programs")]
 Role = Annotated[str | None, typer.Option("--role", help="Ask with this role (embedded issuer)")]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Ask for this tenant (embedded issuer)")]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", help="As it was then: a time with zone as 2026-11-25T10:00:00Z, or a position as control.events/1@57"),
+]
 
 
 def explained(function: Callable[P, R]) -> Callable[P, R]:
@@ -58,11 +62,16 @@ def token(
 @app.command()
 @explained
 def pipelines(
-    name: Annotated[str | None, typer.Argument()] = None, role: Role = None, tenant: Tenant = None, output_: Output = "table"
+    name: Annotated[str | None, typer.Argument()] = None,
+    as_of: AsOf = None,
+    role: Role = None,
+    tenant: Tenant = None,
+    output_: Output = "table",
 ) -> None:
     """List pipelines, or show one with its history."""
     client = Client.of(CliSettings(), role=role, tenant=tenant)
     if name is None:
+        only_one(as_of, "pipelines NAME")
         found = list(client.items("/pipelines"))
         if output_ == "json":
             return output.as_json(found)
@@ -72,8 +81,8 @@ def pipelines(
             for p in found
         ]
         return output.table("Pipelines", columns, rows)
-    shown = client.get(f"/pipelines/{name}")
-    history = client.get(f"/pipelines/{name}/history")
+    shown = client.get(f"/pipelines/{name}", as_of=as_of)
+    history = client.get(f"/pipelines/{name}/history", as_of=as_of)
     if output_ == "json":
         return output.as_json({"pipeline": shown, "history": history["items"]})
     output.console.print_json(json.dumps(shown))
@@ -92,6 +101,7 @@ def runs(
     pipeline: Annotated[str | None, typer.Option()] = None,
     status: Annotated[str | None, typer.Option()] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that --follow waits")] = 120.0,
+    as_of: AsOf = None,
     role: Role = None,
     tenant: Tenant = None,
     output_: Output = "table",
@@ -99,23 +109,32 @@ def runs(
     """List runs, or show one. With --follow the exit code is the run's: 0 succeeded, 3 failed, 4 cancelled."""
     client = Client.of(CliSettings(), role=role, tenant=tenant)
     if run_id is None:
+        only_one(as_of, "runs RUN")
         found = list(client.items("/runs", pipeline=pipeline, status=status))
         if output_ == "json":
             return output.as_json(found)
         rows = [(r["run_id"], r["pipeline"], ", ".join(r.get("data_partitions", [])), r["status"], r.get("rerun_of")) for r in found]
         return output.table("Runs", ("run", "pipeline", "partition", "status", "replay of"), rows)
+    if follow and as_of is not None:
+        raise CliError("what is over cannot be followed", "Give either --follow or --as-of.")
     if follow:
         for run in client.follow_run(run_id, timeout=timeout):
             stages = " ".join(f"{s['stage']}:{s['status']}" for s in run.get("stages", []))
             output.errors.print(f"{run['status']:<10} {stages}", highlight=False)
-    shown = client.get(f"/runs/{run_id}")
+    shown = client.get(f"/runs/{run_id}", as_of=as_of)
     if output_ == "json":
         output.as_json(shown)
     else:
-        show_run(shown, client.get(f"/runs/{run_id}/metrics"))
+        show_run(shown, client.get(f"/runs/{run_id}/metrics", as_of=as_of))
     if follow and shown["status"] != "succeeded":
         raise typer.Exit({"failed": RUN_FAILED, "cancelled": RUN_CANCELLED}.get(shown["status"], 1))
     return None
+
+
+def only_one(as_of: str | None, verb: str) -> None:
+    """Raises: CliError for a list as of then."""
+    if as_of is not None:
+        raise CliError("--as-of shows one thing as it was, not a list", f"Name it: barecount {verb} --as-of {as_of}")
 
 
 def show_run(run: dict[str, Any], metrics: dict[str, Any]) -> None:

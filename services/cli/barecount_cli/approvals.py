@@ -8,7 +8,7 @@ import typer
 
 from . import output
 from .client import Client
-from .errors import CliError, ProblemError
+from .errors import ProblemError
 from .settings import CliSettings
 
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why: it stands in the evidence")]
@@ -102,10 +102,7 @@ def _decide(decision: str, request_id: str, reason: str, plan_digest: str | None
 
 
 def _request(client: Client, request_id: str) -> dict[str, Any]:
-    for request in client.items("/governance/approvals"):
-        if request["request_id"] == request_id:
-            return request
-    raise CliError(f"there is no request {request_id}", "`barecount approvals` lists what waits.")
+    return client.get(f"/governance/approvals/{request_id}")
 
 
 def _show(request: dict[str, Any]) -> None:

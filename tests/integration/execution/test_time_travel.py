@@ -86,13 +86,10 @@ class Life:
             await self.say(str(step[2]), RunRequested(run_id=str(step[1]), plan=plan(), plan_digest=DIGEST))
         before = len(self.world.events)
         play(self.world, step)
-        if step[0] == "tick":
-            await self.write(TopicPartition("runs.events", 0), self.world.events[before:])
-        else:
-            await self.write(TopicPartition("runs.events", 0), self.world.events[before:])
+        await self.write(TopicPartition("runs.events", 0), self.world.events[before:])
 
     async def say(self, tenant: str, payload: Message) -> None:
-        identity = UUID(int=draw_id(self))
+        identity = UUID(int=sum(len(records) for records in self.log.values()) + 1)
         event = Envelope(id=identity, type=payload.TYPE, tenant=tenant, time=self.world.now, correlation=identity, data=payload.to_data())
         await self.write(TopicPartition("control.events", partition_of(tenant, 4)), [event])
 
@@ -121,13 +118,10 @@ class Life:
         try:
             answer = await ROUTES[route](run_id, caller, self.reading, as_of, None)
         except Problem as problem:
-            assert problem.code == "run-not-found", problem
+            if problem.code != "run-not-found":
+                raise
             return Told(route, tenant, run_id, as_of, self.world.now, b"404")
         return Told(route, tenant, run_id, answer.headers["X-As-Of"], self.world.now, answer.body)
-
-
-def draw_id(life: Life) -> int:
-    return sum(len(records) for records in life.log.values()) + 1
 
 
 def drawn(draw: random.Random) -> tuple[object, ...]:
@@ -163,11 +157,10 @@ async def test_any_life_is_told_again_as_of_every_step(postgres: Postgres, seed:
         found = [page for page in pages if page.as_of is not None]
         assert len({page.content for page in found}) > 20
         assert any(b'"limit":"slots"' in page.content for page in found)
-        assert any(b'"held_by":["' in page.content for page in found) or seed not in SEEDS
+        assert any(b'"held_by":["' in page.content for page in found)
         for page in draw.sample(found, 30):
             again = await life.tell(page.route, page.tenant, page.run_id, page.as_of)
             assert again.content == page.content, page
-            # another tenant's run of this name is another run, or none
         settled = [page for page in last.values() if page.settled]
         for page in draw.sample(settled, min(20, len(settled))):
             again = await life.tell(page.route, page.tenant, page.run_id, page.time.isoformat())

@@ -31,6 +31,7 @@ AGREED = {
     "POST /runs/{run_id}/cancel": "runs:cancel",
     "POST /pipelines/replay": "runs:replay",
     "GET /governance/approvals": "decisions:read",
+    "GET /governance/approvals/{request_id}": "decisions:read",
     "POST /governance/decisions": "decisions:write",
     "GET /publishers": "publishers:read",
     "POST /publishers": "publishers:write",

@@ -13,6 +13,9 @@ from pydantic import BaseModel, Field
 ETAG: dict[str, Any] = {**TOLD, "ETag": {"description": "Names these bytes, for If-Match and If-None-Match", "schema": {"type": "string"}}}
 
 
+SEEN = {"X-As-Of": TOLD["X-As-Of"]}
+
+
 class Happened(BaseModel):
     type: str = Field(description="An event type of contracts/topics.yaml")
     data: dict[str, Any] = Field(description="The event's data; documents are left out, they stand by digest")

@@ -18,7 +18,7 @@ from barecount_command.views.rows import from_json
 
 from .bodies import body_of, document, named
 from .desk import Desk
-from .models import ETAG, History, Pipelines, PipelineShown, Written
+from .models import ETAG, SEEN, History, Pipelines, PipelineShown, Written
 from .pages import Cursor, Limit, after, page
 
 MANIFEST = body_of("A pipeline manifest (apiVersion: barecount.io/v1)")
@@ -108,28 +108,31 @@ def router(desk: Desk) -> APIRouter:
         headers = {"ETag": f'"{number}-{found["digest"]}"', **seen.headers}
         return unmodified(JSONResponse(shown, headers=headers), if_none_match)
 
-    @routes.get("/pipelines/{name}/history", response_model=History)
+    @routes.get("/pipelines/{name}/history", response_model=History, responses={200: {"headers": SEEN}})
     async def get_history(
         name: str,
+        response: Response,
         caller: Annotated[Caller, require("pipelines:read")],
         token: ConsistencyToken = None,
+        as_of: AsOf = None,
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> dict[str, Any]:
         """What happened to a pipeline: versions, promotions, retirement; who, when, by which command; oldest first.
 
-        `pipeline-not-found` without such a pipeline.
+        With `as_of`, until then. `pipeline-not-found` without such a pipeline (then).
         """
         (last,) = after(cursor, (int,)) or [-1]
-        async with desk.read(caller, token) as conn:
-            await _pipeline(conn, caller, name)
-            rows = await conn.fetch(
+        async with desk.read_at(caller, token, as_of, Thing(PIPELINE, name)) as seen:
+            await _pipeline(seen.conn, caller, name)
+            rows = await seen.conn.fetch(
                 'SELECT * FROM pipeline_history WHERE tenant = $1 AND name = $2 AND "offset" > $3 ORDER BY "offset" LIMIT $4',
                 caller.tenant,
                 name,
                 last,
                 limit + 1,
             )
+        response.headers.update(seen.headers)
         return page(rows, limit, _happened, lambda row: (row["offset"],))
 
     @routes.put("/pipelines/{name}", response_model=Written, status_code=202, responses={200: {"model": Written}}, openapi_extra=MANIFEST)
