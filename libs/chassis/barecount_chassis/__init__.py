@@ -21,7 +21,7 @@ from .serve import serve
 from .settings import Settings, SettingsError
 from .tail import ReaderError, Tail, require_topics, tail_partition
 from .targets import PrivateTargets, Target, TargetError
-from .versions import NOT_MODIFIED, TOLD, AsOf, IfNoneMatch, unmodified, versioned
+from .versions import NOT_MODIFIED, TOLD, AsOf, IfNoneMatch, versioned
 
 __all__ = [
     "NOT_MODIFIED",
@@ -71,6 +71,5 @@ __all__ = [
     "streams",
     "tail_partition",
     "telemetry",
-    "unmodified",
     "versioned",
 ]

@@ -26,15 +26,10 @@ TOLD: Final[dict[str, Any]] = {
 NOT_MODIFIED: Final[dict[int | str, dict[str, Any]]] = {304: {"description": "As If-None-Match says", "headers": TOLD}}
 
 
-def versioned(content: Any, headers: Mapping[str, str], if_none_match: str | None) -> Response:
-    """JSON under the SHA-256 of its bytes as ETag, or 304 without a body."""
+def versioned(content: Any, headers: Mapping[str, str], if_none_match: str | None, prefix: str = "") -> Response:
+    """JSON under the SHA-256 of its bytes as ETag, behind a prefix that says something; or 304 without a body to who holds it."""
     answer = JSONResponse(content, headers=dict(headers))
-    answer.headers["ETag"] = f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"'
-    return unmodified(answer, if_none_match)
-
-
-def unmodified(answer: Response, if_none_match: str | None) -> Response:
-    """304 instead of an answer whose ETag the caller holds."""
+    answer.headers["ETag"] = f'"{prefix}{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"'
     held = [one.strip().removeprefix("W/") for one in (if_none_match or "").split(",")]
     if answer.headers["ETag"] not in held:
         return answer

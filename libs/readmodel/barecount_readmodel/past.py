@@ -30,7 +30,8 @@ from .token import Token
 from .view import Connection, View
 
 Cut = dict[TopicPartition, int]
-Beside = Callable[[Connection, Mapping[TopicPartition, int]], Awaitable[Collection[tuple[TopicPartition, int]]]]
+# given the cut and the thing's own records up to it
+Beside = Callable[[Connection, Mapping[TopicPartition, int], Sequence[Recorded]], Awaitable[Collection[tuple[TopicPartition, int]]]]
 
 MOST_EVENTS: Final = 5_000
 # so many of these answers are made at once; the pool's other connections stay for questions about today
@@ -93,7 +94,7 @@ class Seen:
 
 
 class Past:
-    """views: those whose tables the queries ask. beside: events of other things that the answer shows, given the cut; of every tenant."""
+    """views: those whose tables the queries ask. beside: finds the events of other things that an answer shows, seeing every tenant."""
 
     def __init__(
         self,
@@ -163,8 +164,12 @@ class Past:
             named, time = await self._named(log, moment)
             rest = [where for where in places if where not in named]
             forever = await self._decided(log, rest, time)
-            cut, wanted = await self._wanted(tenant, thing, named, rest, time)
-            records = [record for where, offsets in sorted(wanted.items()) for record in await log.records(where, offsets)]
+            cut, own = await self._own(tenant, thing, named, rest, time)
+            records = await _read(log, own)
+            if self._beside is not None and records:
+                async with self._database.query(EVERY_TENANT) as conn:
+                    other = await self._beside(conn, cut, records)
+                records += await _read(log, set(other) - set(own))
         return cut, forever, sorted(records, key=lambda one: (one.envelope.time, one.topic, one.partition, one.offset))
 
     def _askable(self, moment: Moment, places: Sequence[TopicPartition], tenant: str) -> None:
@@ -211,12 +216,12 @@ class Past:
         await self._projector.wait(_token(behind), SECONDS)
         return None not in later.values() or datetime.now(UTC) - time > SETTLED_AFTER
 
-    async def _wanted(
+    async def _own(
         self, tenant: str, thing: Thing, named: Cut, rest: Sequence[TopicPartition], time: datetime
-    ) -> tuple[Cut, dict[TopicPartition, list[int]]]:
+    ) -> tuple[Cut, list[tuple[TopicPartition, int]]]:
+        """The whole cut, and where the thing's own records up to it stand."""
         async with self._database.query(EVERY_TENANT) as conn:
             cut = {**named, **{where: await last_at(conn, where.topic, where.partition, time) for where in rest}}
-            beside = await self._beside(conn, cut) if self._beside is not None else ()
         async with self._database.query(tenant) as conn:
             homes = await conn.fetch(
                 "SELECT DISTINCT topic, partition FROM entity_events WHERE tenant = $1 AND kind = $2 AND id = $3",
@@ -230,14 +235,9 @@ class Past:
                 MOST_EVENTS + 1,
             )
         self._at_home(thing, named, {TopicPartition(row["topic"], row["partition"]) for row in homes})
-        # a thing that is not there has nothing beside it
-        found = [(TopicPartition(row["topic"], row["partition"]), int(row["offset"])) for row in rows] + list(beside if rows else ())
-        if len(found) > MOST_EVENTS:
+        if len(rows) > MOST_EVENTS:
             raise AsOfError("as-of-too-long", f"more than {MOST_EVENTS} events made {thing.kind} {thing.id} what it was then")
-        wanted: dict[TopicPartition, list[int]] = {}
-        for where, offset in found:
-            wanted.setdefault(where, []).append(offset)
-        return cut, wanted
+        return cut, [(TopicPartition(row["topic"], row["partition"]), int(row["offset"])) for row in rows]
 
     def _at_home(self, thing: Thing, named: Cut, homes: Collection[TopicPartition]) -> None:
         """Raises: AsOfError when the given positions are all of partitions that say nothing about a thing that exists."""
@@ -254,6 +254,13 @@ async def project(conn: Connection, views: Sequence[View], records: Sequence[Rec
         for view in views:
             if topic in view.TOPICS:
                 await view.apply(conn, following)
+
+
+async def _read(log: Log, wanted: Collection[tuple[TopicPartition, int]]) -> list[Recorded]:
+    offsets: dict[TopicPartition, list[int]] = {}
+    for where, offset in wanted:
+        offsets.setdefault(where, []).append(offset)
+    return [record for where, some in sorted(offsets.items()) for record in await log.records(where, some)]
 
 
 def _token(offsets: Mapping[TopicPartition, int]) -> Token:

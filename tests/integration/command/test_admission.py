@@ -123,6 +123,10 @@ async def test_a_pipeline_goes_from_dev_to_prod_and_its_history_tells(service: S
         etag = shown.headers["etag"]
         assert shown.json()["environments"] == {"dev": 1, "prod": 1}
         assert (await developer.get("/pipelines/revenue-kpi", headers={"If-None-Match": etag})).status_code == 304
+        assert (await developer.get("/pipelines/revenue-kpi?environment=staging")).status_code == 404
+        await developer.post("/pipelines/revenue-kpi/promote", json={"from": "dev", "to": "staging"}, headers=WAIT)
+        moved = await developer.get("/pipelines/revenue-kpi", headers={"If-None-Match": etag})
+        assert (moved.status_code, moved.json()["environments"]["staging"]) == (200, 1), "the same manifest, and yet another answer"
         stale = {"If-Match": '"7-sha256:00"', **WAIT}
         refused = await developer.put("/pipelines/revenue-kpi", json=sample("revenue-kpi", owner="finance"), headers=stale)
         assert (refused.status_code, refused.json()["code"]) == (412, "version-conflict")
@@ -132,10 +136,14 @@ async def test_a_pipeline_goes_from_dev_to_prod_and_its_history_tells(service: S
         ).status_code == 200
         assert (await developer.get("/pipelines/revenue-kpi?environment=prod")).json()["manifest"]["owner"] == "retail-analytics"
         assert (await developer.get("/pipelines/revenue-kpi?environment=dev")).json()["shown_version"] == 2
-        assert (await developer.get("/pipelines/revenue-kpi?environment=staging")).status_code == 404
         first = (await developer.get("/pipelines/revenue-kpi/history?limit=2")).json()
         rest = (await developer.get(f"/pipelines/revenue-kpi/history?limit=2&cursor={first['next_cursor']}")).json()
-        assert [one["type"] for one in first["items"] + rest["items"]] == ["PipelineCreated", "PipelinePromoted", "PipelineUpdated"]
+        assert [one["type"] for one in first["items"] + rest["items"]] == [
+            "PipelineCreated",
+            "PipelinePromoted",
+            "PipelinePromoted",
+            "PipelineUpdated",
+        ]
         assert rest["next_cursor"] is None
     async with asking(service, "tenant_admin", "e1") as admin:
         assert (await admin.delete("/pipelines/revenue-kpi", headers=WAIT)).status_code == 200

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+import pytest_asyncio
 from aiokafka import TopicPartition
 from barecount_chassis import Caller, Problem
 from barecount_contracts import Envelope, Message, RunRequested, partition_of
@@ -22,6 +24,7 @@ from barecount_readmodel import Database, Projector
 from barecount_readmodel.schema import quoted
 from barecount_readmodel.track import Track
 
+from tests.integration.execution.kit import Execution, Site, Worker, does_all, in_pool
 from tests.support.servers import Postgres
 from tests.unit.execution.test_laws import RUNS, TENANTS, WORKERS, play
 from tests.unit.execution.world import DIGEST, World, plan
@@ -167,3 +170,93 @@ async def test_any_life_is_told_again_as_of_every_step(postgres: Postgres, seed:
             assert again.content == page.content, page
     finally:
         await database.close()
+
+
+@dataclass(frozen=True)
+class Lived:
+    """A real run on the real service, and every answer about it."""
+
+    tenant: str
+    pages: tuple[tuple[str, str, bytes], ...]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def lived(site: Site, execution: Execution) -> Lived:
+    """A run waits for a worker, then for a slot that another run holds, works, and succeeds. Kept: (path, X-As-Of, body)."""
+    tenant, pages = f"t-{uuid4().hex[:8]}", list[tuple[str, str, bytes]]()
+    pool = f"pool-{tenant}"
+    document = in_pool(pool)
+
+    async def keep() -> None:
+        for path in ("/runs/run_b", "/runs/run_b/metrics", "/runs/run_b/partitions"):
+            answer = await execution.get(path, tenant)
+            assert answer.status_code == 200, answer.text
+            pages.append((path, answer.headers["X-As-Of"], answer.content))
+
+    await site.register(tenant, document)
+    await site.request(tenant, "run_a", document)
+    await site.request(tenant, "run_b", document)
+    await execution.run(tenant, "run_b", "queued")
+    await keep()
+    async with Worker(site, f"w-{tenant}", pool, beats=1.0).running() as worker:
+        first = await worker.next_task()
+        await execution.run(tenant, first.run_id, "running")
+        await keep()
+        for number in range(1, 7):
+            task = await worker.next_task(number)
+            await does_all(worker, task)
+            await keep()
+        await execution.run(tenant, "run_b", "succeeded")
+        await keep()
+    return Lived(tenant, tuple(pages))
+
+
+async def test_a_time_to_come_and_a_position_that_says_nothing_are_refused(execution: Execution, lived: Lived) -> None:
+    home = next(part for part in lived.pages[-1][1].split(",") if part.startswith("control.events"))
+    other = (int(home.split("/")[1].split("@")[0]) + 1) % 4
+    for moment, code in (
+        ("2026-11-25T10:00:00", "as-of-malformed"),
+        ((datetime.now(UTC) + timedelta(hours=1)).isoformat(), "as-of-future"),
+        (home.split("@")[0] + "@99999999", "as-of-future"),
+        ("run.logs/0@0", "as-of-foreign"),
+        (f"control.events/{other}@0", "as-of-foreign"),
+        ("runs.events/4@0", "as-of-foreign"),
+    ):
+        answer = await execution.get("/runs/run_b", lived.tenant, as_of=moment)
+        assert (answer.status_code, answer.json()["code"]) == (400, code), moment
+
+
+async def test_a_real_run_is_told_again_as_of_every_answer(site: Site, execution: Execution, lived: Lived) -> None:
+    waits = [json.loads(content).get("waiting_for") for _, _, content in lived.pages]
+    assert {wait["limit"] for wait in waits if wait} == {"workers", "slots"}
+    assert len({content for _, _, content in lived.pages}) > 8
+    # later things of the same pool and tenant change nothing of what was
+    document = in_pool(f"pool-{lived.tenant}")
+    await site.request(lived.tenant, "run_c", document)
+    await execution.run(lived.tenant, "run_c", "queued")
+    for path, position, content in lived.pages:
+        answer = await execution.get(path, lived.tenant, as_of=position)
+        assert answer.content == content, f"{path} as of {position}"
+        assert answer.headers["X-As-Of"] == position
+        assert "immutable" in answer.headers["Cache-Control"]
+
+
+async def test_a_run_is_told_as_of_the_times_that_it_shows_and_was_not_there_before(execution: Execution, lived: Lived) -> None:
+    now = json.loads(next(content for path, _, content in reversed(lived.pages) if path == "/runs/run_b"))
+    for name, status in (("queued_at", "queued"), ("started_at", "running"), ("ended_at", "succeeded")):
+        then = (await execution.get("/runs/run_b", lived.tenant, as_of=now[name])).json()
+        assert (then["status"], then[name]) == (status, now[name])
+    ended = await execution.get("/runs/run_b", lived.tenant, as_of=now["ended_at"])
+    assert ended.json() == now
+    before = (datetime.fromisoformat(now["created_at"]) - timedelta(milliseconds=1)).isoformat()
+    told = {
+        (await execution.get("/runs/run_b", tenant, **query)).content
+        for tenant, query in (
+            (lived.tenant, {"as_of": before}),
+            ("t-stranger", {"as_of": now["ended_at"]}),
+            ("t-stranger", {"as_of": before}),
+            ("t-stranger", {}),
+        )
+    }
+    assert len(told) == 1
+    assert json.loads(told.pop())["code"] == "run-not-found"

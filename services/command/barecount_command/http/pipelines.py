@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any
 
 from asyncpg import Record
-from barecount_chassis import AsOf, Caller, ConsistencyToken, IdempotencyKey, IfNoneMatch, PreferWait, Problem, require, unmodified
+from barecount_chassis import AsOf, Caller, ConsistencyToken, IdempotencyKey, IfNoneMatch, PreferWait, Problem, require, versioned
 from barecount_contracts import CreatePipeline, DeletePipeline, Environment, PromotePipeline, UpdatePipeline
 from barecount_readmodel import Connection, Thing
 from fastapi import APIRouter, Header, Query, Request
@@ -85,7 +85,7 @@ def router(desk: Desk) -> APIRouter:
         as_of: AsOf = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        """A pipeline with one manifest: of an environment, of a version, or the newest. The ETag is `"<version>-<digest>"`.
+        """A pipeline with one manifest: of an environment, of a version, or the newest. The ETag begins with its version.
 
         With `as_of`, as it was then. `pipeline-not-found` without such a pipeline (then), `not-found` without such a version.
         """
@@ -105,8 +105,7 @@ def router(desk: Desk) -> APIRouter:
         if found is None:
             raise Problem("not-found", f"pipeline {name} has no version {number}")
         shown = {**_item(row), "shown_version": number, "digest": found["digest"], "manifest": from_json(found["body"])}
-        headers = {"ETag": f'"{number}-{found["digest"]}"', **seen.headers}
-        return unmodified(JSONResponse(shown, headers=headers), if_none_match)
+        return versioned(shown, seen.headers, if_none_match, f"{number}-")
 
     @routes.get("/pipelines/{name}/history", response_model=History, responses={200: {"headers": SEEN}})
     async def get_history(

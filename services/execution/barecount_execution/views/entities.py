@@ -9,7 +9,10 @@ from aiokafka import TopicPartition
 from barecount_contracts import (
     ReplayApproved,
     ReportIgnored,
+    RunCancelled,
+    RunFailed,
     RunRequested,
+    RunSucceeded,
     TaskDispatched,
     TaskFailed,
     TaskLeaseExpired,
@@ -20,6 +23,7 @@ from barecount_eventlog import Recorded
 from barecount_readmodel import Connection, EntityEvents, insert_rows
 
 RUN, WORKER = "run", "worker"
+_ENDS: Final = (RunSucceeded, RunFailed, RunCancelled)
 EVENTS: Final = "runs.events"
 
 
@@ -79,8 +83,9 @@ class StandingView:
 def _standing(record: Recorded) -> tuple[list[str], list[str]]:
     """What a record begins, and what it ends."""
     match record.payload:
-        case WorkerAnnounced(worker_id=worker_id):
-            return [f"worker {worker_id}"], [f"worker {worker_id}"]
+        case WorkerAnnounced(worker_id=worker_id, slots=slots):
+            # one without slots has left
+            return [f"worker {worker_id}"] if slots else [], [f"worker {worker_id}"]
         case TaskDispatched(task=task):
             return [f"slot {task.nonce}"], []
         case TaskSucceeded(task=task) | TaskFailed(task=task):
@@ -92,8 +97,12 @@ def _standing(record: Recorded) -> tuple[list[str], list[str]]:
             return [], []
 
 
-async def standing_at(conn: Connection, cut: Mapping[TopicPartition, int]) -> Collection[tuple[TopicPartition, int]]:
-    """The records of workers and taken slots that counted at a cut."""
+async def standing_at(
+    conn: Connection, cut: Mapping[TopicPartition, int], run: Sequence[Recorded]
+) -> Collection[tuple[TopicPartition, int]]:
+    """The records of workers and taken slots that counted at a cut; none for a run that was over, because that waits for nothing."""
+    if any(isinstance(record.payload, _ENDS) for record in run):
+        return []
     found = []
     for where, last in cut.items():
         if where.topic == EVENTS:
