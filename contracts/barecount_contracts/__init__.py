@@ -1,5 +1,6 @@
 """What everyone may rely on: topics, messages, permissions, problems. No logic, no IO beyond reading the files beside it."""
 
+from .canonical import canonical_json
 from .catalogue import Catalogue, Topic, catalogue, murmur2, partition_of
 from .changes import CHANGES, READ_ACTIONS, CloudEvent, Drift, Failure, StateChanged, Waits, matches, unknown_patterns
 from .common import CommandDuplicated, CommandRefused, RecordRejected, Tick, TickRecorded
@@ -259,6 +260,7 @@ __all__ = [
     "WorkerAnnounced",
     "allowed",
     "bytes_digest",
+    "canonical_json",
     "catalogue",
     "command_digest",
     "command_id",

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID, uuid5
 
-import rfc8785
 from pydantic import Field, ValidationError
 
+from .canonical import canonical_json
 from .message import Message, Part, payload_class
 
 COMMAND_NAMESPACE: Final = UUID("6f1c1c1e-6a5b-5a43-9a0d-2f1f8b1d7c10")
@@ -120,9 +120,11 @@ def command_digest(command: Envelope) -> str:
 
     It covers what the caller asked (id, type, version, tenant, data), from which record a policy derived it (source), and nothing
     that a retry changes (time).
+
+    Raises: ValueError for content without a canonical form (an integer beyond 2^53-1), RecursionError for one nested too deep.
     """
     asked = command.model_dump(mode="json", include={"id", "type", "version", "tenant", "data", "source"}, exclude_none=True)
-    return bytes_digest(rfc8785.dumps(asked))
+    return bytes_digest(canonical_json(asked))
 
 
 def bytes_digest(value: bytes) -> str:

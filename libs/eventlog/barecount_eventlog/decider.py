@@ -83,13 +83,14 @@ class Asking(Generic[S]):
     """What a gate may look at besides the command: its record, the partition's domain state and the time that decides.
 
     now: broker time of the record, never going backwards in a partition. first: where a command of the same id was decided within the
-    idempotency window; None when it is news.
+    idempotency window; None when it is news. digest: command_digest of the command, so that nobody computes it twice.
     """
 
     record: Recorded
     state: S
     now: datetime
     first: Position | None
+    digest: str | None = None
 
 
 Gate = Callable[[Envelope, Asking[S]], Refusal | None]

@@ -154,7 +154,7 @@ class Judge(Generic[S]):
         seen = state.books.first(command.id, now)
         first = _at(record, seen.offset) if seen is not None else None
         try:
-            refused = self._gate(command, Asking(record, state.domain, EPOCH + timedelta(milliseconds=now), first))
+            refused = self._gate(command, Asking(record, state.domain, EPOCH + timedelta(milliseconds=now), first, digest))
         except Exception as error:
             raise CodeFault("gate", record.position, error) from error
         try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import rfc8785
+from barecount_contracts import canonical_json
 
 from .errors import NotCanonical
 
@@ -17,7 +18,7 @@ def canonical_bytes(value: Any) -> bytes:
     Raises NotCanonical for what has none: NaN, infinity, integers beyond 2^53-1, lone surrogates, non-JSON types.
     """
     try:
-        return rfc8785.dumps(value)
+        return canonical_json(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise NotCanonical(f"has no canonical JSON form: {error}; carry large or special numbers as strings") from error
 

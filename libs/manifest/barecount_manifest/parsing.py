@@ -56,23 +56,28 @@ def parse(source: str | Mapping[str, Any]) -> Manifest:
     when the fields of sources, sinks, stages and rules are right by themselves.
     """
     document = load(source) if isinstance(source, str) else dict(source)
-    problems = validate(document)
-    if problems:
+    manifest, problems = _judged(document)
+    if manifest is None or problems:
         raise ManifestInvalid(problems)
-    return Manifest.model_validate(document)
+    return manifest
 
 
 def validate(document: Mapping[str, Any]) -> tuple[Problem, ...]:
     """Every problem of a loaded document; empty when `parse` would accept it."""
+    return _judged(document)[1]
+
+
+def _judged(document: Mapping[str, Any]) -> tuple[Manifest | None, tuple[Problem, ...]]:
     try:
         canonical_bytes(dict(document))
     except NotCanonical as error:
-        return (Problem("", str(error), "use plain JSON values"),)
+        return None, (Problem("", str(error), "use plain JSON values"),)
     try:
-        return check_manifest(Manifest.model_validate(dict(document)))
+        manifest = Manifest.model_validate(dict(document))
+        return manifest, check_manifest(manifest)
     except ValidationError as error:
         wrong = tuple(_problem(detail) for detail in _causes(error))
-        return (*wrong, *_between_the_right_parts(document, {problem.path.split("/")[1] for problem in wrong if problem.path}))
+        return None, (*wrong, *_between_the_right_parts(document, {problem.path.split("/")[1] for problem in wrong if problem.path}))
 
 
 def _between_the_right_parts(document: Mapping[str, Any], wrong: set[str]) -> tuple[Problem, ...]:
@@ -100,10 +105,10 @@ def effective(base: Mapping[str, Any], override: Mapping[str, Any] | None) -> Ef
         if key in patch and patch[key] != base.get(key)
     ]
     document: dict[str, Any] = merge(dict(base), patch)
-    problems = [*fixed, *validate(document)]
-    if problems:
-        raise ManifestInvalid(problems)
-    return Effective(document, Manifest.model_validate(document), digest(document), tuple(diff(dict(base), document)))
+    manifest, found = _judged(document)
+    if manifest is None or fixed or found:
+        raise ManifestInvalid([*fixed, *found])
+    return Effective(document, manifest, digest(document), tuple(diff(dict(base), document)))
 
 
 def referenced_contracts(manifest: Manifest) -> tuple[ContractReference, ...]:

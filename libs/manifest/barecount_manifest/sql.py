@@ -7,6 +7,7 @@ worker runs the query (no files, no network, no settings) is the second and does
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 
 import sqlglot
 from sqlglot import exp
@@ -16,6 +17,8 @@ from .errors import Problem
 
 DIALECT = "duckdb"
 PARAMETERS: frozenset[str] = frozenset({"partition"})
+# queries whose verdict is remembered, and characters of the longest one: at most 4 MB
+KEPT, LONGEST_KEPT = 512, 8_192
 
 # DuckDB 2.0's own list (duckdb_functions(), stability other than CONSISTENT), its macros over them, and other databases' names.
 # A unit test compares this list with the DuckDB that is installed.
@@ -43,6 +46,13 @@ _TYPED: tuple[type[exp.Expr], ...] = tuple(
 
 def check_sql(sql: str, path: str, datasets: Collection[str]) -> tuple[Problem, ...]:
     """Everything wrong with one query; empty when it may run over `datasets`. `path` is where it stands in the manifest."""
+    # a new version of a manifest mostly brings the queries of the last one: parsing them is most of what judging it costs
+    judged = _checked if len(sql) <= LONGEST_KEPT else _checked.__wrapped__
+    return judged(sql, path, tuple(sorted(datasets)))
+
+
+@lru_cache(maxsize=KEPT)
+def _checked(sql: str, path: str, datasets: tuple[str, ...]) -> tuple[Problem, ...]:
     try:
         statements = [statement for statement in sqlglot.parse(sql, read=DIALECT) if statement is not None]
     except (SqlglotError, RecursionError) as error:

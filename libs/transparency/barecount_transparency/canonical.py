@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import rfc8785
+from barecount_contracts import canonical_json
 
 from .errors import JsonError
 
@@ -29,7 +30,7 @@ _LONGEST_INTEGER = 22  # sign and 21 digits: JCS writes larger numbers with an e
 def canonical(value: Any) -> bytes:
     """The RFC 8785 bytes of a value of dict (string keys), list, tuple, str, int, float, bool and None. Raises `JsonError`."""
     try:
-        written = rfc8785.dumps(value)
+        written = canonical_json(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as cause:
         _refuse(value, cause)
     # brackets inside strings only make this an over-estimate: the exact walk is paid by the rare deep value alone

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from barecount_chassis import Caller, Keyring, SettingsError
+from barecount_chassis import Caller, Keyring, SettingsError, create_keypair
 from barecount_contracts import Envelope, Position
 from barecount_contracts.rules import permissions
 
@@ -55,6 +55,24 @@ def test_a_changed_assertion_is_refused(ring: Keyring) -> None:
         {"signature": good.assertion.signature[:-4] + "AAAA"},
     ):
         assert code(ring, good.model_copy(update={"assertion": good.assertion.model_copy(update=change)})) == "bad-signature", change
+
+
+def test_a_private_key_vouches_for_nothing_when_the_public_one_is_another(keys: Path, tmp_path: Path) -> None:
+    create_keypair(tmp_path, "command")
+    for name in ("command.pem", "command.public.pem"):
+        source = tmp_path if name == "command.pem" else keys
+        (tmp_path / "mixed").mkdir(exist_ok=True)
+        (tmp_path / "mixed" / name).write_bytes((source / name).read_bytes())
+    thief = Keyring(tmp_path / "mixed", "command")
+    assert code(thief, thief.sign_assertion(OPERATOR, command())) == "bad-signature"
+
+
+def test_a_service_that_only_reads_judges_its_own_name_by_the_public_key(ring: Keyring, keys: Path, tmp_path: Path) -> None:
+    (tmp_path / "command.public.pem").write_bytes((keys / "command.public.pem").read_bytes())
+    reader = Keyring(tmp_path, "command")
+    good = ring.sign_assertion(OPERATOR, command())
+    assert code(reader, good) is None
+    assert code(reader, good.model_copy(update={"id": uuid4()})) == "bad-signature"
 
 
 def test_a_signed_command_cannot_be_moved_to_another_tenant_or_principal(ring: Keyring) -> None:

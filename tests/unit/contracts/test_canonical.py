@@ -1,0 +1,62 @@
+"""The fast way of writing canonical JSON gives the reference implementation's bytes, or its refusal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import rfc8785
+from barecount_contracts import canonical_json
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+TEXTS = st.text(st.characters(codec=None, categories=None)) | st.text('\x00\x1f\x7f"\\/\b\f\n\r\t\u2028é€\ue000\U0001f600')
+LEAVES = st.none() | st.booleans() | st.integers() | st.integers(-(2**54), 2**54) | st.floats() | TEXTS
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner) | st.lists(inner).map(tuple), max_leaves=20)
+
+
+def reference(value: Any) -> Any:
+    """The bytes, or what kind of refusal."""
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        return type(error)
+
+
+def ours(value: Any) -> Any:
+    try:
+        return canonical_json(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        return type(error)
+
+
+@given(VALUES)
+@example(2**53)
+@example([1.0, -0.0, 1e-4, 9.999e-5, 1e15, 999999999999999.9, 1e16, 0.1, 5e-324, 123456.789])
+@example({"\ue000": 1, "\U0001f600": 2, "a": 3})
+@example({"a\ud800": "x"})
+@example(["\ud800"])
+@example({1: 2})
+@example([object()])
+def test_every_value_is_written_or_refused_as_the_reference_does(value: Any) -> None:
+    assert ours(value) == reference(value)
+
+
+@given(st.floats(1e-5, 1e16) | st.floats(-1e16, -1e-5))
+def test_every_fraction_is_written_as_the_reference_does(number: float) -> None:
+    assert ours([number]) == reference([number])
+
+
+@pytest.mark.parametrize("depth", [99, 100, 101, 5_000])
+def test_deep_nesting_is_written_or_refused_as_the_reference_does(depth: int) -> None:
+    value: Any = []
+    for _ in range(depth):
+        value = {"a": [value]}
+    assert ours(value) == reference(value)
+
+
+def test_a_value_that_holds_itself_is_refused() -> None:
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(RecursionError):
+        canonical_json(value)
