@@ -5,35 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Self, cast
+from typing import Final, Self
 
 from aiokafka import TopicPartition
-from barecount_eventlog import Batch, KafkaSettings, Reader, Recorded, beginning_offsets, cluster_of, end_offsets
+from barecount_eventlog import Batch, KafkaSettings, Reader, beginning_offsets, cluster_of, end_offsets
 
 from .database import Database
 from .errors import LogTooShort
-from .pipelined import Pipelined
 from .schema import quoted
 from .track import Track
-from .view import Connection, View
+from .view import View
 
 Positions = Mapping[TopicPartition, int]
 
 BATCH: Final = 5_000
 # a log that brings nothing for so long does not hold what the live model has projected
 STALLED_SECONDS: Final = 30.0
-
-
-class BulkTrack(Track):
-    """The same rule with fewer round trips."""
-
-    async def _fill(self, conn: Connection, records: Sequence[Recorded]) -> None:
-        rows = await conn.fetch("SELECT name FROM pg_prepared_statements WHERE from_sql AND name LIKE 'p%'")
-        pipelined = Pipelined(conn, {str(row["name"]) for row in rows})
-        for view in self._views:
-            # the face of a connection as far as views use it
-            await view.apply(cast("Connection", pipelined), records)
-        await pipelined.flush()
 
 
 class Bulk:
@@ -53,7 +40,7 @@ class Bulk:
             self.first |= {TopicPartition(topic, p): offset for p, offset in (await beginning_offsets(self._kafka, topic)).items()}
         held = await self._positions()
         self._tracks = {
-            where: BulkTrack(where, next_, database=self._database, views=self._views, max_batch=BATCH, advance=lambda reached: None)
+            where: Track(where, next_, database=self._database, views=self._views, max_batch=BATCH, advance=lambda reached: None)
             for where, next_ in held.items()
         }
         self._rest = dict.fromkeys(held)

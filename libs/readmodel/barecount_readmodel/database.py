@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Final, Self
 import asyncpg
 
 from .errors import QueryRoleMissing, ReadModelError
+from .pipelined import Prepared
 from .schema import create, literal, prepare, quoted
 from .view import Connection, View, schema_of
 
@@ -29,6 +31,7 @@ class Database:
         self.pool, self._readers, self.service = pool, readers, service
         self.query_role = query_role_of(service)
         self.schema: str | None = None
+        self.prepared = Prepared()
 
     @classmethod
     async def open(cls, url: str, *, service: str, connections: int = 4, session: Mapping[str, str] | None = None) -> Self:
@@ -43,6 +46,7 @@ class Database:
                 max_size=connections,
                 max_inactive_connection_lifetime=60,
                 command_timeout=60,
+                reset=_as_it_is,
                 server_settings={
                     "application_name": service,
                     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
@@ -89,9 +93,18 @@ class Database:
             raise ReadModelError("the read model is not prepared yet: start the projector first")
         if not tenant:
             raise ValueError("a query needs a tenant")
-        async with self._readers.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-            await conn.execute(f"SET LOCAL search_path TO {quoted(self.schema)}; {self._as_tenant(tenant)}")
-            yield conn
+        async with self._readers.acquire() as conn:
+            # one round trip instead of two
+            await conn.execute(
+                f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path TO {quoted(self.schema)}; "
+                f"{self._as_tenant(tenant)}"
+            )
+            try:
+                yield conn
+            finally:
+                # there is nothing to commit; a connection that is lost has rolled back by itself
+                with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    await conn.execute("ROLLBACK")
 
     @asynccontextmanager
     async def scratch(self, tenant: str, views: Sequence[View], fill: Callable[[Connection], Awaitable[None]]) -> AsyncIterator[Connection]:
@@ -120,6 +133,10 @@ class Database:
 def query_role_of(service: str) -> str:
     """The NOLOGIN role under which a service's queries run; the stack creates it and grants it to the service's login."""
     return f"{service}_query"
+
+
+async def _as_it_is(conn: Connection) -> None:
+    """What a connection is told before another uses it: nothing, because every setting here is local to a transaction."""
 
 
 async def _ensure_query_role(conn: Connection, role: str) -> None:

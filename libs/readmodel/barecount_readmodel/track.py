@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import asyncpg
 import structlog
@@ -16,8 +18,9 @@ from . import metrics
 from .database import Database
 from .errors import ProjectionTaken
 from .parked import tell_parked
+from .pipelined import Pipelined
 from .readable import readable
-from .schema import quoted
+from .schema import literal, quoted
 from .view import Connection, View
 
 BACKOFF = (0.2, 10.0)
@@ -90,26 +93,15 @@ class Track:
         inbox = _inbox_next(good)
         newest = Mark.of(records[-1].offset, records[-1].value) if records else None
         assert self._database.schema is not None
-        async with self._database.pool.acquire() as conn, conn.transaction():
-            await conn.execute(f"SET LOCAL search_path TO {quoted(self._database.schema)}")
-            moved = await conn.execute(
-                "UPDATE projection_positions SET next_offset = $4, inbox_topic = coalesce($5, inbox_topic), "
-                "inbox_partition = coalesce($6, inbox_partition), inbox_next = greatest($7, inbox_next), applied_at = now(), "
-                "last_offset = coalesce($8, last_offset), last_digest = coalesce($9, last_digest) "
-                "WHERE topic = $1 AND partition = $2 AND next_offset = $3",
-                self.where.topic,
-                self.where.partition,
-                self.next,
-                next_,
-                *(inbox or (None, None, None)),
-                *((newest.offset, newest.digest) if newest is not None else (None, None)),
-            )
-            if moved != "UPDATE 1":
-                raise ProjectionTaken(f"{self.where.topic}/{self.where.partition} is no longer at {self.next}")
-            if poison:
-                await self._park(conn, poison)
-            if good:
-                await self._fill(conn, good)
+        async with self._database.pool.acquire() as conn:
+            try:
+                await self._commit(conn, good, poison, self._moves(next_, inbox, newest))
+            except BaseException:
+                self._database.prepared.forget(conn)
+                # a connection that is lost has rolled back by itself
+                with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    await conn.execute("ROLLBACK")
+                raise
         if poison:
             await tell_parked(self._database)
         reached = {(self.where.topic, self.where.partition): next_}
@@ -117,9 +109,40 @@ class Track:
             reached[inbox[0], inbox[1]] = inbox[2]
         return reached
 
-    async def _fill(self, conn: Connection, records: Sequence[Recorded]) -> None:
-        for view in self._views:
-            await view.apply(conn, records)
+    async def _commit(
+        self,
+        conn: Connection,
+        good: Sequence[Recorded],
+        poison: Sequence[tuple[Recorded, EnvelopeError]],
+        moves: str,
+    ) -> None:
+        """Two round trips when no view asks for an answer: the transaction's beginning with the position, and the rows with the commit."""
+        assert self._database.schema is not None
+        # the face of a connection as far as views use it
+        pipelined = Pipelined(conn, await self._database.prepared.on(conn))
+        moved = await conn.execute(f"BEGIN; SET LOCAL search_path TO {quoted(self._database.schema)}; {moves}")
+        if moved != "UPDATE 1":
+            raise ProjectionTaken(f"{self.where.topic}/{self.where.partition} is no longer at {self.next}")
+        if poison:
+            await self._park(conn, poison)
+        if good:
+            for view in self._views:
+                await view.apply(cast("Connection", pipelined), good)
+        await pipelined.commit()
+
+    def _moves(self, next_: int, inbox: tuple[str, int, int] | None, newest: Mark | None) -> str:
+        """The statement that moves the position, if it is where we left it."""
+        columns = [f"next_offset = {next_:d}", "applied_at = now()"]
+        if inbox is not None:
+            topic, partition, inbox_next = inbox
+            columns += [f"inbox_topic = {literal(topic)}", f"inbox_partition = {partition:d}"]
+            columns += [f"inbox_next = greatest({inbox_next:d}, inbox_next)"]
+        if newest is not None:
+            columns += [f"last_offset = {newest.offset:d}", f"last_digest = '\\x{newest.digest.hex()}'"]
+        return (
+            f"UPDATE projection_positions SET {', '.join(columns)} WHERE topic = {literal(self.where.topic)} "
+            f"AND partition = {self.where.partition:d} AND next_offset = {self.next:d}"
+        )
 
     async def _park(self, conn: Connection, poison: Sequence[tuple[Recorded, EnvelopeError]]) -> None:
         await conn.executemany(
