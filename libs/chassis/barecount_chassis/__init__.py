@@ -8,6 +8,7 @@ from . import telemetry
 from .asgi import create_app, openapi
 from .bus import Appends, CommandBus, Submitted
 from .calls import streams
+from .collector import settle as settle_collector
 from .health import Health
 from .identity import Caller, Identity, JwksKeys, PemKey, issue_token, pseudonym
 from .keyring import Keyring, Refusal, create_keypair, service_principal
@@ -68,6 +69,7 @@ __all__ = [
     "routes_without_permission",
     "serve",
     "service_principal",
+    "settle_collector",
     "streams",
     "tail_partition",
     "telemetry",

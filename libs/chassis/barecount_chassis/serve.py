@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from fastapi import FastAPI
 
-from . import telemetry
+from . import collector, telemetry
 from .settings import Settings, SettingsError
 
 # how the line begins that says why a service refuses to start
@@ -81,6 +81,12 @@ class _Server(uvicorn.Server):
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # before: a restore makes and drops many objects. after: what it has restored is not walked again
+        collector.settle()
+        await super().startup(sockets)
+        collector.settle()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # answers without an end are told to end; the others are waited for

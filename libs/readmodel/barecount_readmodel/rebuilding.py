@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from barecount_chassis import Settings, SettingsError
+from barecount_chassis import Settings, SettingsError, settle_collector
 from barecount_eventlog import KafkaSettings, LogReplaced
 
 from .errors import RebuildError
@@ -40,6 +40,7 @@ def rebuild_main(service: str, views: Sequence[View], arguments: Sequence[str] |
     except SettingsError as error:
         _say({"service": service, "step": "failed", "error": type(error).__name__, "detail": str(error)})
         raise SystemExit(2) from error
+    settle_collector()
     try:
         asyncio.run(_run(rebuild, given))
     except Exception as error:

@@ -1,0 +1,22 @@
+"""Python's cyclic garbage collector, set for a process that reads a log.
+
+Its defaults look at every young object after 700 new ones, and at all that is alive whenever that grew by a quarter. A batch of some
+thousand records is hundreds of thousands of objects that live for a moment and then die by their reference count: looking at them cost
+two thirds of a projection's time, and the state of a handler was walked again and again in the middle of somebody's request
+(docs/performance.md has the profile).
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Final
+
+# new objects before a look at the young ones; looks before one at the middle-aged; those before one at all
+THRESHOLDS: Final = (100_000, 20, 20)
+
+
+def settle() -> None:
+    """Call when a process has loaded and restored what it keeps: that is not looked at again, and the rest seldom. Safe to repeat."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*THRESHOLDS)
