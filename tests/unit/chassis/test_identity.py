@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -179,3 +181,32 @@ def _any_key() -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+async def test_a_token_that_was_verified_is_refused_from_the_moment_it_expires(identity: Identity, token: Token) -> None:
+    shown = token("operator", ttl=-7)  # within the leeway of 10 s
+    assert (await identity.verify(shown)).tenant == "acme"
+    async with asyncio.timeout(30):
+        with pytest.raises(Problem, match="expired"):  # noqa: PT012
+            while await identity.verify(shown):  # noqa: ASYNC110 only the clock makes it expire
+                await asyncio.sleep(0.05)
+
+
+async def test_a_token_that_was_verified_is_verified_again_after_a_minute(
+    identity: Identity, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, asked = token("operator"), 0
+    inner = identity._keys.key_for
+
+    async def counted(given: str) -> Any:
+        nonlocal asked
+        asked += 1
+        return await inner(given)
+
+    monkeypatch.setattr(identity._keys, "key_for", counted)
+    first = await identity.verify(shown)
+    assert await identity.verify(shown) == first
+    assert asked == 1
+    monkeypatch.setattr("barecount_chassis.identity.monotonic", lambda: time.monotonic() + 61)
+    assert await identity.verify(shown) == first
+    assert asked == 2
