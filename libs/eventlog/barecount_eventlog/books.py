@@ -69,7 +69,9 @@ class Books:
 
     def tell(self, timestamp: datetime) -> int:
         """The time of a record in ms, made monotone."""
-        return max(self.clock, int((timestamp - EPOCH) / timedelta(milliseconds=1)))
+        since = timestamp - EPOCH
+        # in whole numbers: dividing one timedelta by another took a tenth of a restore
+        return max(self.clock, since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000)
 
     def first(self, command_id: UUID, now: int) -> Seen | None:
         """The first time of this id within the window that ends now."""

@@ -7,7 +7,7 @@ with it. Runs and decided requests are kept for ever (their ids stay taken), at 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from barecount_contracts import Environment, LedgerFacts, PlanSummary, Role
@@ -165,7 +165,7 @@ class State:
         return self.tenants.get(tenant, _NOBODY)
 
     def with_tenant(self, name: str, tenant: Tenant) -> State:
-        return replace(self, tenants=self.tenants.set(name, tenant))
+        return State(self.tenants.set(name, tenant))
 
 
 _NOBODY = Tenant()
