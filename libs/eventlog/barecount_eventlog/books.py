@@ -16,6 +16,8 @@ from immutables import Map
 
 BUCKETS = 8
 _SEEN = struct.Struct(">qq16s")
+_ID = 16
+_ENTRY = _ID + _SEEN.size
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -138,27 +140,35 @@ class Books:
         return self.marks.set(where, Mark(cause.source.offset, cause.offset, ids))
 
     def dump(self) -> bytes:
-        """Canonical: equal books give equal bytes."""
-        return json.dumps(
-            {
-                "window": self.window,
-                "inbox_next": self.inbox_next,
-                "clock": self.clock,
-                "buckets": [[index, sorted((k.hex(), v.hex()) for k, v in ids.items())] for index, ids in self.buckets],
-                "marks": sorted([*key, m.source, m.offset, sorted(i.hex() for i in m.ids)] for key, m in self.marks.items()),
-                "rejected": dict(sorted(self.rejected.items())),
-            },
-            separators=(",", ":"),
-        ).encode()
+        """Canonical: equal books give equal bytes. A line of JSON, then 48 bytes for every id: there may be a million."""
+        head = {
+            "window": self.window,
+            "inbox_next": self.inbox_next,
+            "clock": self.clock,
+            "buckets": [[index, len(ids)] for index, ids in self.buckets],
+            "marks": sorted([*key, m.source, m.offset, sorted(i.hex() for i in m.ids)] for key, m in self.marks.items()),
+            "rejected": dict(sorted(self.rejected.items())),
+        }
+        out = bytearray(json.dumps(head, separators=(",", ":")).encode() + b"\n")
+        for _, ids in self.buckets:
+            for key in sorted(ids):
+                out += key
+                out += ids[key]
+        return bytes(out)
 
     @classmethod
     def load(cls, blob: bytes) -> Books:
-        raw = json.loads(blob)
+        head, _, rest = blob.partition(b"\n")
+        raw, at, buckets = json.loads(head), 0, []
+        for index, count in raw["buckets"]:
+            end = at + count * _ENTRY
+            buckets.append((index, Map({rest[n : n + _ID]: rest[n + _ID : n + _ENTRY] for n in range(at, end, _ENTRY)})))
+            at = end
         return cls(
             window=raw["window"],
             inbox_next=raw["inbox_next"],
             clock=raw["clock"],
-            buckets=tuple((index, Map({bytes.fromhex(k): bytes.fromhex(v) for k, v in ids})) for index, ids in raw["buckets"]),
+            buckets=tuple(buckets),
             marks=Map({(t, p, c): Mark(s, o, frozenset(map(bytes.fromhex, ids))) for t, p, c, s, o, ids in raw["marks"]}),
             rejected=Map(raw["rejected"]),
         )

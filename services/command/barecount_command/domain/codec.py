@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
+from itertools import groupby
 from typing import Any
 
 from barecount_contracts import LedgerFacts, PlanSummary
@@ -22,10 +24,11 @@ from .state import (
     Tenant,
     Validated,
     Waiting,
+    terms_of,
 )
 from .webhooks import dump_endpoint, load_endpoint
 
-VERSION = "command-4"
+VERSION = "command-5"
 """Another shape of the state is another version: old snapshots are then passed by and the log is read from its beginning."""
 
 
@@ -69,14 +72,16 @@ def _load_tenant(raw: dict[str, Any]) -> Tenant:
 
 
 def _dump_pipeline(pipeline: Pipeline) -> list[Any]:
-    versions = [[v.digest, v.contract, v.partitioned_by, v.pool, v.failed_under_same_contract, v.otherwise] for v in pipeline.versions]
-    return [versions, dict(pipeline.environments), pipeline.deleted]
+    """Digests in one text, and terms once with how many versions in a row have them."""
+    held = pipeline.versions
+    runs = [[astuple(terms), len(list(several))] for terms, several in groupby(held, key=lambda version: version.terms)]
+    return [b"".join(version.sha256 for version in held).hex(), runs, dict(pipeline.environments), pipeline.deleted]
 
 
 def _load_pipeline(raw: list[Any]) -> Pipeline:
-    versions, environments, deleted = raw
-    held = tuple(ManifestVersion(d, (name, version), by, pool, failed, other) for d, (name, version), by, pool, failed, other in versions)
-    return Pipeline(held, Map(environments), deleted)
+    digests, runs, environments, deleted = raw
+    every, terms = bytes.fromhex(digests), [terms_of(tuple(contract), *more) for (contract, *more), count in runs for _ in range(count)]
+    return Pipeline(tuple(ManifestVersion(every[32 * n : 32 * n + 32], one) for n, one in enumerate(terms)), Map(environments), deleted)
 
 
 def _dump_request(request: Request) -> list[Any]:

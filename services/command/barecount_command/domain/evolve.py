@@ -45,6 +45,7 @@ from .state import (
     Validated,
     Waiting,
     place_of,
+    terms_of,
 )
 from .webhooks import evolve_endpoints
 
@@ -133,14 +134,9 @@ def _manifest(tenant: Tenant, fact: PipelineCreated | PipelineUpdated) -> Tenant
     # the event was decided from a valid manifest; a later release's stricter checks do not unmake it
     manifest = Manifest.model_validate(fact.manifest)
     contract, rules = manifest.sinks[0].contract, manifest.governance.replay
-    version = ManifestVersion(
-        digest=fact.digest,
-        contract=(contract.name, contract.version),
-        partitioned_by=manifest.partitioning.by,
-        pool=manifest.pool,
-        failed_under_same_contract=rules.failed_under_same_contract,
-        otherwise=rules.otherwise,
-    )
+    agreed = (contract.name, contract.version)
+    terms = terms_of(agreed, manifest.partitioning.by, manifest.pool, rules.failed_under_same_contract, rules.otherwise)
+    version = ManifestVersion(bytes.fromhex(fact.digest.removeprefix("sha256:")), terms)
     held = tenant.pipelines.get(fact.name, Pipeline((), Map()))
     pipeline = Pipeline((*held.versions, version), held.environments.set(fact.environment, fact.version))
     return replace(tenant, pipelines=tenant.pipelines.set(fact.name, pipeline))

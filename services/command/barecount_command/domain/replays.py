@@ -143,7 +143,9 @@ def _validated(tenant: Tenant, command: ReportLedgerFacts, asked: Asked, plan: P
     # a later run may have succeeded: replacing what it left is for a person, whatever became of this one
     later = newest_run(tenant, plan)
     policy = clean and later == asked.run_id
-    rule, decides = ("failed_under_same_contract", version.failed_under_same_contract) if policy else ("otherwise", version.otherwise)
+    rule, decides = (
+        ("failed_under_same_contract", version.terms.failed_under_same_contract) if policy else ("otherwise", version.terms.otherwise)
+    )
     reason = f"{asked.data_partition} {'failed' if clean else str(command.facts.status)} under {plan.contract.name} {plan.contract.version}"
     reason += " and nothing of it was published" if clean else ""
     reason += f"; run {later} was admitted for it since" if later != asked.run_id else ""

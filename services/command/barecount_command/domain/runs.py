@@ -22,7 +22,7 @@ def start_run(tenant: Tenant, inbound: Inbound, command: StartRun) -> list[Emit]
         detail = f"{command.environment} runs no version of {command.pipeline}"
         return refuse(inbound, "not-deployed", detail, environments=dict(known.environments))
     if not is_partition_key(command.data_partition):
-        rule = known.versions[number - 1].partitioned_by
+        rule = known.versions[number - 1].terms.partitioned_by
         return refuse(inbound, "invalid-data-partition", f"{command.data_partition!r} is not a {rule} as 2025-10-04")
     # derived from the command: the same command names the same run
     run_id = command.run_id or f"{command.pipeline}-{command.data_partition}-{inbound.command.id.hex[:12]}"

@@ -8,6 +8,7 @@ with it. Runs and decided requests are kept for ever (their ids stay taken), at 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from barecount_contracts import Environment, LedgerFacts, PlanSummary, Role
@@ -36,16 +37,37 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestVersion:
-    """What decisions need of a manifest version."""
+class Terms:
+    """What decisions need of a manifest version. Most versions of all manifests share a few: make them by `terms_of`."""
 
-    digest: str
     contract: tuple[str, str]
     """Name and version of the output contract: that of the first sink."""
     partitioned_by: str
     pool: str
     failed_under_same_contract: Decides
     otherwise: Decides
+
+
+@lru_cache(maxsize=4096)
+def terms_of(contract: tuple[str, str], partitioned_by: str, pool: str, failed_under_same_contract: Decides, otherwise: Decides) -> Terms:
+    """The one object of these terms: a million versions of manifests must not hold five texts each."""
+    return Terms(contract, partitioned_by, pool, failed_under_same_contract, otherwise)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestVersion:
+    """One version: sha256 of its canonical form (32 bytes), and its terms."""
+
+    sha256: bytes
+    terms: Terms
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self.sha256.hex()}"
+
+    @property
+    def contract(self) -> tuple[str, str]:
+        return self.terms.contract
 
 
 @dataclass(frozen=True, slots=True)
