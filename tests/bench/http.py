@@ -56,24 +56,38 @@ class Http:
         return int(first.split(" ")[1]), answered, json.loads(content) if content else None
 
 
+@dataclass(frozen=True)
+class Running:
+    process: subprocess.Popen[bytes]
+    client: Http
+
+
+@asynccontextmanager
+async def start(kafka: Kafka, postgres: Postgres, folder: Path) -> AsyncIterator[Running]:
+    """The service as the stack would start it, until it is ready; the servers are furnished."""
+    process, client = _start(kafka, postgres, folder)
+    try:
+        await _ready(client, process, folder)
+        yield Running(process, client)
+    finally:
+        process.terminate()
+        process.wait()
+
+
 @asynccontextmanager
 async def command_service(kafka: Kafka, postgres: Postgres) -> AsyncIterator[Http]:
-    """The service with the sample's contracts and pipeline in it, as the stack would start it."""
+    """The service with the sample's contracts and pipeline in it."""
     kafka.furnish()
     await postgres.furnish()
     with tempfile.TemporaryDirectory() as folder:
-        process, client = _start(kafka, postgres, Path(folder))
-        try:
-            await _ready(client, process, Path(folder))
+        async with start(kafka, postgres, Path(folder)) as running:
+            client = running.client
             for name in sample.CONTRACTS:
                 status, _, answer = await client.ask("POST", "/contracts", yaml.safe_load(sample.document(name)), Prefer="wait=30")
                 assert status == 201, answer
             status, _, answer = await client.ask("POST", "/pipelines", manifest(), Prefer="wait=30")
             assert status == 201, answer
             yield client
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def _start(kafka: Kafka, postgres: Postgres, folder: Path) -> tuple[subprocess.Popen[bytes], Http]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import astuple
-from itertools import groupby
 from typing import Any
 
 from barecount_contracts import LedgerFacts, PlanSummary
@@ -72,16 +71,20 @@ def _load_tenant(raw: dict[str, Any]) -> Tenant:
 
 
 def _dump_pipeline(pipeline: Pipeline) -> list[Any]:
-    """Digests in one text, and terms once with how many versions in a row have them."""
+    """Digests in one text, each of the terms once, and which of them every version has."""
     held = pipeline.versions
-    runs = [[astuple(terms), len(list(several))] for terms, several in groupby(held, key=lambda version: version.terms)]
-    return [b"".join(version.sha256 for version in held).hex(), runs, dict(pipeline.environments), pipeline.deleted]
+    terms = list(dict.fromkeys(version.terms for version in held))
+    numbered = {one: number for number, one in enumerate(terms)}
+    which = [numbered[version.terms] for version in held]
+    digests = b"".join(version.sha256 for version in held).hex()
+    return [digests, [astuple(one) for one in terms], which, dict(pipeline.environments), pipeline.deleted]
 
 
 def _load_pipeline(raw: list[Any]) -> Pipeline:
-    digests, runs, environments, deleted = raw
-    every, terms = bytes.fromhex(digests), [terms_of(tuple(contract), *more) for (contract, *more), count in runs for _ in range(count)]
-    return Pipeline(tuple(ManifestVersion(every[32 * n : 32 * n + 32], one) for n, one in enumerate(terms)), Map(environments), deleted)
+    digests, several, which, environments, deleted = raw
+    every, terms = bytes.fromhex(digests), [terms_of(tuple(contract), *more) for contract, *more in several]
+    versions = tuple(ManifestVersion(every[32 * at : 32 * at + 32], terms[number]) for at, number in enumerate(which))
+    return Pipeline(versions, Map(environments), deleted)
 
 
 def _dump_request(request: Request) -> list[Any]:
