@@ -18,7 +18,7 @@ from .view import View
 
 Positions = Mapping[TopicPartition, int]
 
-BATCH: Final = 5_000
+BATCH: Final = 2_000
 # a log that brings nothing for so long does not hold what the live model has projected
 STALLED_SECONDS: Final = 30.0
 
@@ -45,7 +45,7 @@ class Bulk:
         }
         self._rest = dict.fromkeys(held)
         begin = {where: max(next_, self.first[where]) for where, next_ in held.items()}
-        self._reader = await Reader(self._kafka, begin, client_id=f"{self._database.service}.rebuild", buffer=4 * BATCH).start()
+        self._reader = await Reader(self._kafka, begin, client_id=f"{self._database.service}.rebuild", buffer=8 * BATCH).start()
         return self
 
     async def stop(self) -> None:

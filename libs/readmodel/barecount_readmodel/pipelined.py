@@ -7,7 +7,7 @@ A view writes row by row because that reads well; a projection would pay a round
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
@@ -118,23 +118,24 @@ def _name(query: str) -> str:
 
 def _literals(arguments: Sequence[Any]) -> str | None:
     """The arguments as untyped literals, which PostgreSQL reads as the parameters' types; None when one has no such form here."""
-    found = [_literal(argument) for argument in arguments]
-    return None if None in found else ", ".join(text for text in found if text is not None)
-
-
-def _literal(value: Any) -> str | None:
-    match value:
-        case None:
-            return "NULL"
-        case str():
-            return literal(value)
-        case bool():
-            return "'t'" if value else "'f'"
-        case int() | float() | Decimal() | UUID():
-            return f"'{value}'"
-        case datetime() if value.tzinfo is not None:
-            return f"'{value.isoformat()}'"
-        case date() if not isinstance(value, datetime):
-            return f"'{value.isoformat()}'"
-        case _:
+    found = []
+    for argument in arguments:
+        write = _WRITERS.get(type(argument))
+        text = write(argument) if write is not None else None
+        if text is None:
             return None
+        found.append(text)
+    return ", ".join(found)
+
+
+_WRITERS: Final[Mapping[type, Callable[[Any], str | None]]] = {
+    type(None): lambda value: "NULL",
+    str: literal,
+    bool: lambda value: "'t'" if value else "'f'",
+    int: lambda value: f"'{value}'",
+    float: lambda value: f"'{value}'",
+    Decimal: lambda value: f"'{value}'",
+    UUID: lambda value: f"'{value}'",
+    datetime: lambda value: f"'{value.isoformat()}'" if value.tzinfo is not None else None,
+    date: lambda value: f"'{value.isoformat()}'",
+}

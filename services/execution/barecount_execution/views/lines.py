@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from barecount_contracts import RecordDeadLettered, RunLogged
 from barecount_eventlog import Recorded
-from barecount_readmodel import Connection
+from barecount_readmodel import Connection, insert_rows
+from pydantic_core import to_json
+
+_LOG = (
+    *("tenant", "kafka_partition", "kafka_offset", "run_id", "stage", "data_partition", "attempt", "worker_id"),
+    *("level", "event", "error_type", "fields", "sequence", "logged_at"),
+)
+_ENTRY = (
+    *("tenant", "entry_id", "kafka_partition", "kafka_offset", "run_id", "pipeline", "stage", "data_partition", "attempt"),
+    *("error_type", "reason", "source_path", "source_line", "payload", "recorded_at"),
+)
 
 
 class LogsView:
@@ -30,15 +39,12 @@ class LogsView:
         for record in records:
             match record.payload:
                 case RunLogged() as line:
-                    what = (line.level, line.event, line.error_type, json.dumps(line.fields), line.sequence, record.envelope.time)
+                    what = (line.level, line.event, line.error_type, to_json(line.fields).decode(), line.sequence, record.envelope.time)
                     where = (line.run_id, line.stage, line.data_partition, line.attempt, line.worker_id)
                     rows.append((record.envelope.tenant, record.partition, record.offset, *where, *what))
                 case _:
                     pass
-        if rows:
-            await conn.executemany(
-                "INSERT INTO logs VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING", rows
-            )
+        await insert_rows(conn, "logs", _LOG, rows, on_conflict="DO NOTHING")
 
 
 class DeadLettersView:
@@ -69,9 +75,5 @@ class DeadLettersView:
                     rows.append((*where, *of, *what))
                 case _:
                     pass
-        if rows:
-            # a worker that was killed and came back may have written an entry twice
-            await conn.executemany(
-                "INSERT INTO dead_letters VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
-                rows,
-            )
+        # a worker that was killed and came back may have written an entry twice
+        await insert_rows(conn, "dead_letters", _ENTRY, rows, on_conflict="DO NOTHING")
