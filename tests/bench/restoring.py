@@ -19,6 +19,7 @@ from barecount_command.domain.state import ManifestVersion, Pipeline, State, Ten
 from barecount_contracts import Envelope, murmur2
 from barecount_eventlog import Handler, KafkaSettings, Refusal, Snapshot
 from barecount_eventlog.books import Books
+from barecount_eventlog.ids import Ids
 from barecount_eventlog.judging import Judge
 from barecount_eventlog.snapshots import join
 from barecount_readmodel import Database, PostgresSnapshots
@@ -134,7 +135,7 @@ def _fill(kafka: Kafka, topic: str, values: Iterator[bytes]) -> None:
 def large_state(pipelines: int, versions: int) -> tuple[State, Books]:
     """What the owner knows after so many manifests with so many versions each, all of the last days: every command id is known too."""
     terms = [terms_of(("retail-revenue", f"v{number}"), "day", "default", "policy", "person") for number in range(5)]
-    held, ids, index = {}, {}, 0
+    held, ids, index = {}, [], 0
     clock = int(time.time() * 1000)
     width = int(WINDOW / timedelta(milliseconds=1)) // 8
     for number in range(pipelines):
@@ -142,11 +143,12 @@ def large_state(pipelines: int, versions: int) -> tuple[State, Books]:
         for _ in range(versions):
             digest = hashlib.sha256(index.to_bytes(8)).digest()
             many.append(ManifestVersion(digest, terms[index % 5]))
-            ids[hashlib.md5(index.to_bytes(8), usedforsecurity=False).digest()] = index.to_bytes(8) + clock.to_bytes(8) + digest[:16]
+            command = hashlib.md5(index.to_bytes(8), usedforsecurity=False).digest()
+            ids.append(command + index.to_bytes(8) + clock.to_bytes(8) + digest[:16])
             index += 1
         held[f"pipeline-{number:05}"] = Pipeline(tuple(many), Map({"dev": versions}))
     state = State(Map({"acme": Tenant(pipelines=Map(held))}))
-    books = Books(int(WINDOW / timedelta(milliseconds=1)), 0, clock, ((clock // width, Map(ids)),))
+    books = Books(int(WINDOW / timedelta(milliseconds=1)), 0, clock, ((clock // width, Ids.load(b"".join(sorted(ids)))),))
     return state, books
 
 

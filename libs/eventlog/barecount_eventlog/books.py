@@ -14,10 +14,10 @@ from uuid import UUID
 from barecount_contracts import Cause, Envelope
 from immutables import Map
 
+from .ids import ENTRY, Ids
+
 BUCKETS = 8
 _SEEN = struct.Struct(">qq16s")
-_ID = 16
-_ENTRY = _ID + _SEEN.size
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,7 +42,7 @@ class Mark:
     ids: frozenset[bytes]
 
 
-Buckets = tuple[tuple[int, Map[bytes, bytes]], ...]
+Buckets = tuple[tuple[int, Ids], ...]
 MarkKey = tuple[str, int, str]  # source topic, source partition, command type: two policies may read one log at different speeds
 
 
@@ -125,8 +125,8 @@ class Books:
         value = _SEEN.pack(cause.offset, clock, short_digest(cause.command_digest))
         # the clock is monotone, so only the newest bucket ever grows
         if buckets and buckets[-1][0] == index:
-            return (*buckets[:-1], (index, buckets[-1][1].set(key, value)))
-        return (*buckets, (index, Map({key: value})))
+            return (*buckets[:-1], (index, buckets[-1][1].add(key, value)))
+        return (*buckets, (index, Ids().add(key, value)))
 
     def _marked(self, cause: Cause) -> Map[MarkKey, Mark]:
         assert cause.source is not None
@@ -149,20 +149,15 @@ class Books:
             "marks": sorted([*key, m.source, m.offset, sorted(i.hex() for i in m.ids)] for key, m in self.marks.items()),
             "rejected": dict(sorted(self.rejected.items())),
         }
-        out = bytearray(json.dumps(head, separators=(",", ":")).encode() + b"\n")
-        for _, ids in self.buckets:
-            for key in sorted(ids):
-                out += key
-                out += ids[key]
-        return bytes(out)
+        return b"".join([json.dumps(head, separators=(",", ":")).encode(), b"\n", *(ids.dump() for _, ids in self.buckets)])
 
     @classmethod
     def load(cls, blob: bytes) -> Books:
         head, _, rest = blob.partition(b"\n")
         raw, at, buckets = json.loads(head), 0, []
         for index, count in raw["buckets"]:
-            end = at + count * _ENTRY
-            buckets.append((index, Map({rest[n : n + _ID]: rest[n + _ID : n + _ENTRY] for n in range(at, end, _ENTRY)})))
+            end = at + count * ENTRY
+            buckets.append((index, Ids.load(rest[at:end])))
             at = end
         return cls(
             window=raw["window"],

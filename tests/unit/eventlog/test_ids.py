@@ -1,0 +1,53 @@
+"""The ids that a handler remembers, in blocks: the same as a plain dict, however many and whenever they are sealed."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from barecount_eventlog import ids as module
+from barecount_eventlog.ids import Ids
+from hypothesis import given
+from hypothesis import strategies as st
+
+entries = st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32)), max_size=40)
+
+
+def filled(pairs: list[tuple[bytes, bytes]]) -> tuple[Ids, dict[bytes, bytes]]:
+    ids, plain = Ids(), dict[bytes, bytes]()
+    for key, value in pairs:
+        ids = ids.add(key, value)
+        plain.setdefault(key, value)
+    return ids, plain
+
+
+@pytest.mark.parametrize("sealed", [1, 3, 7])
+@given(pairs=entries, missing=st.binary(min_size=16, max_size=16))
+def test_every_id_is_found_with_its_first_value_and_no_other(sealed: int, pairs: list[tuple[bytes, bytes]], missing: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SEALED", sealed)
+        ids, plain = filled(pairs)
+        assert {key: ids.get(key) for key in plain} == plain
+        assert ids.get(missing) == plain.get(missing)
+        assert len(ids) == len(plain)
+        again = Ids.load(ids.dump())
+        assert {key: again.get(key) for key in plain} == plain
+        assert again == ids
+        patch.setattr(module, "SEALED", 1000)
+        assert filled(pairs)[0].dump() == ids.dump()
+
+
+def test_what_was_added_does_not_show_in_what_was_before() -> None:
+    before = Ids().add(b"a" * 16, b"1" * 32)
+    after = before.add(b"b" * 16, b"2" * 32)
+    assert before.get(b"b" * 16) is None
+    assert after.get(b"a" * 16) == b"1" * 32
+
+
+def test_a_whole_block_and_more_are_found_again() -> None:
+    dice = random.Random(6)
+    pairs = [(dice.randbytes(16), dice.randbytes(32)) for _ in range(module.SEALED + 100)]
+    ids = Ids.load(b"".join(sorted(key + value for key, value in pairs)))
+    assert len(ids) == len(pairs)
+    assert all(ids.get(key) == value for key, value in pairs)
+    assert not any(ids.get(dice.randbytes(16)) for _ in range(1_000))
