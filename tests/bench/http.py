@@ -47,13 +47,21 @@ class Http:
             "Content-Length": str(len(data)),
         }
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in {**told, **headers}.items()]
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await self._connected()
         writer.write("\r\n".join((f"{method} {path} HTTP/1.1", *lines, "", "")).encode() + data)
         first, *rest = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         answered = {name.lower(): value for name, _, value in (line.partition(": ") for line in rest)}
         content = await reader.readexactly(int(answered.get("content-length", "0")))
         self._free.append((reader, writer))
         return int(first.split(" ")[1]), answered, json.loads(content) if content else None
+
+    async def _connected(self) -> Streams:
+        while self._free:
+            reader, writer = self._free.pop()
+            # the server ends connections that nobody used for 5 s
+            if not reader.at_eof():
+                return reader, writer
+        return await asyncio.open_connection("127.0.0.1", self.port)
 
 
 @dataclass(frozen=True)
