@@ -19,7 +19,7 @@ from .calls import TOPIC, RecordedCalls
 from .floods import Floods
 from .health import Health
 from .identity import Identity
-from .permission import routes_without_permission
+from .permission import routes_in_threads, routes_without_permission
 from .settings import Settings
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -55,7 +55,7 @@ def create_app(
     `service-unavailable`. `pages` are paths that hold no data and are read without a token and without a record (calls.is_page). A route
     that streams ends when `app.state.stopping` is set. Nothing here touches the network, so /openapi.json can be made offline.
 
-    Raises: ValueError when a route asks for no permission.
+    Raises: ValueError when a route asks for no permission, or would run in a thread.
     """
     name = service or settings.service
     identity = identity or Identity.of(settings)
@@ -101,6 +101,9 @@ def create_app(
     open_routes = routes_without_permission(app)
     if open_routes:
         raise ValueError(f"{name}: no permission on {', '.join(open_routes)}; add Depends with require(<action>)")
+    in_threads = routes_in_threads(app)
+    if in_threads:
+        raise ValueError(f"{name}: {', '.join(in_threads)} would run in a thread; make the route and what it depends on async")
     app.add_middleware(RecordedCalls, service=name, identity=identity, appender=appender, floods=floods, pages=pages)
     return app
 

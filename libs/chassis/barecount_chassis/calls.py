@@ -46,7 +46,7 @@ def is_page(path: str, pages: Sequence[str]) -> bool:
     return path in pages or any(path.startswith(page) for page in pages if page.endswith("/") and page != "/")
 
 
-def streams(request: Request) -> None:
+async def streams(request: Request) -> None:
     """Marks the call as one whose answer is streamed: opening and end are recorded, the bytes between are not held back."""
     call = call_of(request.scope)
     if call is not None:

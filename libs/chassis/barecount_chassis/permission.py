@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Any, Final
 
 from barecount_contracts.rules import permissions
@@ -90,6 +91,26 @@ def route_permissions(app: FastAPI) -> dict[str, str | None]:
         for method in sorted((route.methods or ({"GET"} if isinstance(route.original_route, WebSocketRoute) else {"*"})) - {"HEAD"}):
             found[f"{method} {route.path}"] = action
     return found
+
+
+def routes_in_threads(app: FastAPI) -> list[str]:
+    """`path` of every route that is not async itself or in a dependency: the framework would run that part in a thread.
+
+    A thread for reading a header costs a request more than the rest of its way through the framework.
+    """
+    found = {route.path for route in iter_route_contexts(app.routes) if _blocks(getattr(route, "dependant", None))}
+    return sorted(path for path in found if path is not None)
+
+
+def _blocks(dependant: object) -> bool:
+    if not isinstance(dependant, Dependant):
+        return False
+    call = dependant.call
+    asynchronous = call is None or any(
+        inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one)
+        for one in (call, getattr(call, "__call__", None))  # noqa: B004
+    )
+    return not asynchronous or any(_blocks(one) for one in dependant.dependencies)
 
 
 def _action(dependant: Dependant) -> str | None:

@@ -19,7 +19,7 @@ ConsistencyToken = Annotated[
 ]
 
 
-def prefer_wait(request: Request) -> float | None:
+async def prefer_wait(request: Request) -> float | None:
     """Seconds of `Prefer: wait=N` (RFC 7240 §4.3), at most 30; None when the caller does not ask to wait.
 
     A preference that cannot be read is ignored, as RFC 7240 §2 wants.

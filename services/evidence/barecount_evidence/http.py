@@ -41,7 +41,7 @@ class Parts:
     secret: bytes
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 

@@ -110,7 +110,7 @@ def routes() -> APIRouter:
 
     @router.get("/stream")
     async def stream(request: Request, caller: Annotated[Caller, require("runs:read")]) -> StreamingResponse:
-        streams(request)
+        await streams(request)
 
         async def lines() -> AsyncIterator[bytes]:
             yield b"one\n"

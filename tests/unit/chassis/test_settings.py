@@ -74,6 +74,6 @@ def test_members_of_a_problem_never_replace_the_standard_ones() -> None:
         ("", None),
     ],
 )
-def test_prefer_wait_is_read_and_capped(said: str, seconds: float | None) -> None:
+async def test_prefer_wait_is_read_and_capped(said: str, seconds: float | None) -> None:
     request = Request({"type": "http", "headers": [(b"prefer", said.encode())]})
-    assert prefer_wait(request) == seconds
+    assert await prefer_wait(request) == seconds

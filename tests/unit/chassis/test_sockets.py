@@ -147,12 +147,15 @@ def test_a_socket_without_a_permission_keeps_the_app_from_being_built(settings: 
 
 
 def test_pages_need_no_permission_but_what_stands_beside_them_does(settings: Settings, appender: RecordingAppender) -> None:
+    async def shown(path: str = "") -> str:
+        return path
+
     pages = APIRouter()
-    pages.add_api_route("/", lambda: None)
-    pages.add_api_route("/ui/{path:path}", lambda path: path)
+    pages.add_api_route("/", shown)
+    pages.add_api_route("/ui/{path:path}", shown)
     app = create_app(settings, title="Test", routers=[pages], appender=appender, pages=("/", "/ui/"))
     assert routes_without_permission(app) == []
-    pages.add_api_route("/ui/{path:path}", lambda path: path, methods=["POST"])
-    pages.add_api_route("/uix", lambda: None)
+    pages.add_api_route("/ui/{path:path}", shown, methods=["POST"])
+    pages.add_api_route("/uix", shown)
     with pytest.raises(ValueError, match=r"GET /uix, POST /ui/"):
         create_app(settings, title="Test", routers=[pages], appender=appender, pages=("/", "/ui/"))
