@@ -19,6 +19,7 @@ from .view import View
 Positions = Mapping[TopicPartition, int]
 
 BATCH: Final = 2_000
+FETCH_MS: Final = 20
 # a log that brings nothing for so long does not hold what the live model has projected
 STALLED_SECONDS: Final = 30.0
 
@@ -45,7 +46,10 @@ class Bulk:
         }
         self._rest = dict.fromkeys(held)
         begin = {where: max(next_, self.first[where]) for where, next_ in held.items()}
-        self._reader = await Reader(self._kafka, begin, client_id=f"{self._database.service}.rebuild", buffer=8 * BATCH).start()
+        # a partition that was paused comes with the next fetch: one that waits for another partition's end would hold it up
+        self._reader = await Reader(
+            self._kafka, begin, client_id=f"{self._database.service}.rebuild", buffer=8 * BATCH, max_wait_ms=FETCH_MS
+        ).start()
         return self
 
     async def stop(self) -> None:
