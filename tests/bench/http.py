@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from barecount_chassis import issue_token
 from barecount_local import sample
-from barecount_local.demo import PIPELINE, TENANT
+from barecount_local.demo import DAY, PIPELINE, TENANT
 from barecount_local.keys import make_keys
 from barecount_local.ports import free_ports
 
@@ -95,6 +95,9 @@ async def command_service(kafka: Kafka, postgres: Postgres) -> AsyncIterator[Htt
                 assert status == 201, answer
             status, _, answer = await client.ask("POST", "/pipelines", manifest(), Prefer="wait=30")
             assert status == 201, answer
+            promotion = {"from": "dev", "to": "prod"}
+            status, _, answer = await client.ask("POST", f"/pipelines/{PIPELINE}/promote", promotion, Prefer="wait=30")
+            assert status == 200, answer
             yield client
 
 
@@ -144,26 +147,49 @@ def manifest(**changes: Any) -> dict[str, Any]:
     return {**yaml.safe_load(sample.document(sample.MANIFEST)), **changes}
 
 
-async def updates_ms(client: Http, rate: int, seconds: float, label: str) -> list[float]:
-    """ms from sending a new version of the sample's manifest until the answer has what the read model says of it, `rate` a second.
+Write = Callable[[int], Awaitable[None]]
+
+
+def updating(client: Http, label: str) -> Write:
+    """New versions of the sample's manifest: 3.5 KB each, the heaviest command that people send often."""
+    base = manifest()
+
+    async def update(number: int) -> None:
+        body = {**base, "description": f"{label} {number}"}
+        status, _, answer = await client.ask("PUT", f"/pipelines/{PIPELINE}", body, Prefer="wait=30")
+        assert status == 200, answer
+        assert answer["event"]["type"] == "PipelineUpdated"
+
+    return update
+
+
+def starting(client: Http, label: str) -> Write:
+    """Runs, the command that is sent most."""
+
+    async def run(number: int) -> None:
+        body = {"partition": str(DAY), "run_id": f"{label}_{number}"}
+        status, _, answer = await client.ask("POST", f"/pipelines/{PIPELINE}/runs", body, Prefer="wait=30")
+        assert status in (200, 201), answer
+        assert answer["event"]["type"] == "RunRequested"
+
+    return run
+
+
+async def at_rate_ms(write: Write, rate: int, seconds: float) -> list[float]:
+    """ms from sending a write until its answer has what the read model says of it, `rate` a second.
 
     Open loop: the next is sent when its time has come, whatever became of those before.
     """
-    base = manifest()
 
-    async def update(number: int) -> float:
+    async def timed(number: int) -> float:
         began = time.perf_counter()
-        status, _, answer = await client.ask(
-            "PUT", f"/pipelines/{PIPELINE}", {**base, "description": f"{label} {number}"}, Prefer="wait=30"
-        )
-        assert status == 200, answer
-        assert answer["event"]["type"] == "PipelineUpdated"
+        await write(number)
         return (time.perf_counter() - began) * 1000
 
     start, sent = time.perf_counter(), []
     for number in range(int(rate * seconds)):
         await asyncio.sleep(max(0.0, start + number / rate - time.perf_counter()))
-        sent.append(asyncio.create_task(update(number)))
+        sent.append(asyncio.create_task(timed(number)))
     return list(await asyncio.gather(*sent))
 
 
