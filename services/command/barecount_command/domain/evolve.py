@@ -145,4 +145,4 @@ def _manifest(tenant: Tenant, fact: PipelineCreated | PipelineUpdated) -> Tenant
 def _run(tenant: Tenant, run_id: str, plan: PlanSummary) -> Tenant:
     places = [place_of(plan.pipeline, plan.environment, one) for one in plan.data_partitions]
     newest = tenant.newest_runs.update(dict.fromkeys(places, run_id))
-    return replace(tenant, runs=tenant.runs.set(run_id, plan.pipeline), newest_runs=newest)
+    return tenant.with_runs(tenant.runs.set(run_id, plan.pipeline), newest)

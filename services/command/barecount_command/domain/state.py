@@ -170,6 +170,11 @@ class Tenant:
     publishers: Map[str, Publisher] = field(default_factory=Map)
     webhooks: Endpoints = field(default_factory=Map)
 
+    def with_runs(self, runs: Map[str, str], newest_runs: Map[str, str]) -> Tenant:
+        """As dataclasses.replace, in a third of its time: most events of a long log admit a run."""
+        held = (self.contracts, self.subjects, self.schema_ids, self.pipelines)
+        return Tenant(*held, runs, newest_runs, self.requests, self.publishers, self.webhooks)
+
 
 def place_of(pipeline: str, environment: Environment, data_partition: str) -> str:
     """Where runs follow each other: one data partition of a pipeline in one environment."""
