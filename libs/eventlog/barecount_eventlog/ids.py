@@ -53,7 +53,7 @@ class _Block:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """An id is added once: the first time stands."""
+    """An id is added once; were it added again, its first time stands."""
 
     _sealed: tuple[_Block, ...] = ()
     _fresh: Map[bytes, bytes] = field(default_factory=Map)
@@ -68,18 +68,16 @@ class Ids:
     __hash__ = None  # type: ignore[assignment]
 
     def get(self, key: bytes) -> bytes | None:
-        found = self._fresh.get(key)
-        if found is not None:
-            return found
-        for block in reversed(self._sealed):
+        for block in self._sealed:
             found = block.get(key)
             if found is not None:
                 return found
-        return None
+        return self._fresh.get(key)
 
     def add(self, key: bytes, value: bytes) -> Ids:
-        if self.get(key) is not None:
+        if key in self._fresh:
             return self
+        # not looked for in the blocks: who adds has asked before, and were it there twice the older one is found
         fresh = self._fresh.set(key, value)
         if len(fresh) < SEALED:
             return Ids(self._sealed, fresh)

@@ -10,7 +10,9 @@ from barecount_eventlog.ids import Ids
 from hypothesis import given
 from hypothesis import strategies as st
 
-entries = st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32)), max_size=40)
+entries = st.lists(
+    st.tuples(st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32)), max_size=40, unique_by=lambda pair: pair[0]
+)
 
 
 def filled(pairs: list[tuple[bytes, bytes]]) -> tuple[Ids, dict[bytes, bytes]]:
@@ -35,6 +37,15 @@ def test_every_id_is_found_with_its_first_value_and_no_other(sealed: int, pairs:
         assert again == ids
         patch.setattr(module, "SEALED", 1000)
         assert filled(pairs)[0].dump() == ids.dump()
+
+
+@pytest.mark.parametrize("sealed", [1, 2, 5])
+def test_the_first_time_of_an_id_stands(sealed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEALED", sealed)
+    first, second = (1).to_bytes(32), (2).to_bytes(32)
+    ids = Ids().add(b"a" * 16, first).add(b"b" * 16, first).add(b"a" * 16, second)
+    assert ids.get(b"a" * 16) == first
+    assert Ids.load(ids.dump()).get(b"a" * 16) == first
 
 
 def test_what_was_added_does_not_show_in_what_was_before() -> None:
