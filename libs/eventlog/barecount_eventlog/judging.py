@@ -82,7 +82,7 @@ class Judge(Generic[S]):
     @property
     def schema(self) -> str:
         """Names the form of a snapshot: another decider version or window must not read it."""
-        return f"books2/{self._window.total_seconds():g}/{self._decider.SNAPSHOT_VERSION}"
+        return f"books3/{self._window.total_seconds():g}/{self._decider.SNAPSHOT_VERSION}"
 
     def initial(self) -> PartitionState[S]:
         return PartitionState(self._decider.initial(), Books.empty(self._window))
