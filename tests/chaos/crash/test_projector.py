@@ -159,12 +159,10 @@ async def test_a_projector_frozen_between_the_messages_of_a_statement_does_not_h
     nursery: Nursery, postgres: Postgres, topics: Topics
 ) -> None:
     """To PostgreSQL such a session is not idle: it waits for the client's next message. Seed 4 of the matrix found it."""
-    frames = [
-        line_of("libs/readmodel/barecount_readmodel/track.py", text)
-        for text in ("self._apply_until_done(batch)", "self.apply(records", "self._fill(conn, readable)", "view.apply(conn, records)")
-    ]
-    # the second statement of the view is being prepared: the first one has locked rows
-    fault = Fault("STOP", f"{' > '.join(frames)} | {place_of_asyncpg()}", 2)
+    awaited = ("self._apply_until_done(batch)", "self.apply(records", "self._commit(conn, good", "self._park(conn", "conn.executemany(")
+    frames = [line_of("libs/readmodel/barecount_readmodel/track.py", text) for text in awaited]
+    # the first record that cannot be read is to be parked, and its statement is being prepared: the position's row is locked
+    fault = Fault("STOP", f"{' > '.join(frames)} | {place_of_asyncpg()}", 1)
     given = await places(postgres, topics)
     async with looking(given) as rows, feeding(topics, 0):
         frozen = await nursery.start("projector", given, fault)
