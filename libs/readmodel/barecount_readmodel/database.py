@@ -136,7 +136,12 @@ def query_role_of(service: str) -> str:
 
 
 async def _as_it_is(conn: Connection) -> None:
-    """What a connection is told before another uses it: nothing, because every setting here is local to a transaction."""
+    """What a connection is told before another uses it: nothing, because every setting here is local to a transaction.
+
+    Unless that transaction did not end, because a cancelled caller could not say ROLLBACK any more.
+    """
+    if conn.is_in_transaction():
+        await conn.execute("ROLLBACK")
 
 
 async def _ensure_query_role(conn: Connection, role: str) -> None:

@@ -104,7 +104,7 @@ class Relay:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 self._under_way.clear()
                 with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                    await conn.execute("SELECT pg_advisory_unlock_all()")
+                    await conn.execute("SELECT pg_advisory_unlock_all(); RESET idle_session_timeout")
 
     async def _lock(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
         while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
