@@ -117,7 +117,9 @@ async def attempt(given: dict[str, Any], tell: Tell) -> None:
     assert isinstance(order, RunTask)
     slots = Slots(1, Path(given["lake"]), "256MB", 60.0)
     tell("ready")
-    tell("outcome", outcome=await Attempt(envelope, order, {}, slots=slots, reports=reports, appender=appender).run())
+    # a task of its own: that is what is watched
+    running = asyncio.create_task(Attempt(envelope, order, {}, slots=slots, reports=reports, appender=appender).run())
+    tell("outcome", outcome=await running)
     await asyncio.Event().wait()
 
 
