@@ -104,8 +104,8 @@ async def test_a_connection_cut_again_and_again_loses_no_row_and_no_wake_up(topi
         await handler.start()
         async with projecting(topics, database, max_batch=3) as projector:
             for _ in range(8):
-                for n in range(dice.randrange(5, 30)):
-                    last = await topics.appender.append(topics.inbox, "acme", add(n))
+                for _ in range(dice.randrange(5, 30)):
+                    last = await topics.appender.append(topics.inbox, "acme", add(1))
                 if dice.random() < 0.5:
                     proxy.losing(dice.choice([b"COMMIT", b"UPDATE projection_positions", b"INSERT INTO tallies"]))
                 else:
@@ -155,8 +155,8 @@ async def test_a_full_disk_stands_visibly_and_goes_on_when_there_is_room(topics:
         handler = handler_of(topics)
         await handler.start()
         with full_disk(disk):
-            for n in range(60):
-                last = await topics.appender.append(topics.inbox, "acme", add(n, pad=20_000))
+            for _ in range(60):
+                last = await topics.appender.append(topics.inbox, "acme", add(1, pad=20_000))
             await drained(handler, topics)
             await eventually(lambda: bool(projector.standing()), 60)
             assert not projector.ready
