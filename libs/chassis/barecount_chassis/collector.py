@@ -1,9 +1,8 @@
 """Python's cyclic garbage collector, set for a process that reads a log.
 
 Its defaults look at every young object after 700 new ones, and at all that is alive whenever that grew by a quarter. A batch of some
-thousand records is hundreds of thousands of objects that live for a moment and then die by their reference count: looking at them cost
-two thirds of a projection's time, and the state of a handler was walked again and again in the middle of somebody's request
-(docs/performance.md has the profile).
+thousand records is hundreds of thousands of objects that live for a moment and then die by their reference count: looking at them was
+more than half of the CPU time of parsing and projecting a log of runs (docs/performance.md).
 """
 
 from __future__ import annotations

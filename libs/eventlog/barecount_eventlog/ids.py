@@ -1,6 +1,6 @@
 """The command ids of one stretch of time, each with what is kept of its first time: an immutable map from 16 bytes to 32.
 
-There may be a million of them. A persistent map takes some 230 bytes for each; here only the newest stand in one, and whenever these are
+There may be a million of them. A persistent map takes some 220 bytes for each; here only the newest stand in one, and whenever these are
 many they are sealed into a block: the entries side by side, sorted, with an index of 16-bit numbers by hash. That takes 52 bytes for each,
 and nothing in it for the garbage collector to walk.
 """
