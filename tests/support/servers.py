@@ -69,6 +69,12 @@ class Kafka:
         unique = f"{name}.{secrets.token_hex(4)}"
         fresh = NewTopic(unique, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
         self._admin.create_topics([fresh], request_timeout=SECONDS)[unique].result(SECONDS)
+        # the controller answers before the broker tells others of it
+        until(
+            lambda: len(self._admin.list_topics(unique, timeout=SECONDS).topics[unique].partitions) == partitions,
+            what=f"the broker to know {unique}",
+            seconds=SECONDS,
+        )
         return unique
 
     def topics(self, *names: str, partitions: int = 1, **config: str) -> list[str]:

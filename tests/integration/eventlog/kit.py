@@ -69,6 +69,10 @@ async def create_topics(kafka: KafkaSettings, *names: str, partitions: int = 1, 
         unique = [f"{name}.{secrets.token_hex(4)}" for name in names]
         settings = {"message.timestamp.type": "LogAppendTime"} | {key.replace("_", "."): value for key, value in config.items()}
         await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings) for name in unique])
+        # the controller answers before the broker tells others of it
+        async with asyncio.timeout(30):
+            while any(found["error_code"] or len(found["partitions"]) != partitions for found in await admin.describe_topics(unique)):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         return unique
     finally:
         await admin.close()

@@ -28,12 +28,16 @@ def test_a_body_that_is_none_of_ours_breaks_nothing(body: bytes) -> None:
 
 @pytest.mark.unit
 def test_parked_and_rejected_records_are_read_from_the_metrics_that_the_libraries_serve() -> None:
+    # words of this test's own: services that other tests run in this process count in the same registry
     eventlog.HANDLER_OWNED.labels("command", "pipelines.commands", 0).set(1)
     for partition in (0, 1):
-        eventlog.HANDLER_REJECTED_EVER.labels("command", "pipelines.commands", partition, "malformed-record").set(2)
-    readmodel.PARKED_EVER.labels("execution", "run.logs", "unknown-type").set(4)
+        eventlog.HANDLER_REJECTED_EVER.labels("command", "pipelines.commands", partition, "malformed-here").set(2)
+    readmodel.PARKED_EVER.labels("execution", "logs.here", "unknown-type").set(4)
     text = generate_latest().decode()
-    assert _rejected(text) == {"malformed-record": 4}
-    assert _parked(text) == {"run.logs": {"unknown-type": 4}}
+    rejected, parked = _rejected(text), _parked(text)
+    assert rejected is not None
+    assert rejected["malformed-here"] == 4
+    assert parked is not None
+    assert parked["logs.here"] == {"unknown-type": 4}
     assert _rejected("# nothing\n") is None
     assert _parked("") is None
