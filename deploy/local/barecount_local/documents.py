@@ -54,6 +54,7 @@ TAGS: Final = {
 
 ALWAYS: Final = ("unauthenticated", "forbidden", "invalid-request", "internal-error", "evidence-unavailable", "service-unavailable")
 WITH_TOKEN: Final = ("token-malformed", "token-foreign", "token-future", "not-yet-projected")
+AS_OF: Final = ("as-of-malformed", "as-of-foreign", "as-of-future", "as-of-too-long", "not-yet-projected")
 # refusals that every command may meet, whatever it asks
 WITH_COMMAND: Final = ("payload-too-large", "idempotency-key-reused")
 
@@ -215,6 +216,8 @@ def _codes(operation: Document, about: str, *, waits: bool) -> dict[int, list[st
         listed.append("not-found")
     if "X-Consistency-Token" in headers:
         listed += WITH_TOKEN
+    if any(one.get("name") == "as_of" for one in operation.get("parameters", ())):
+        listed += AS_OF
     if waits or "requestBody" in operation:
         listed += WITH_COMMAND
     rows = problem_types()
