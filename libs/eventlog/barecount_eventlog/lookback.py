@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from barecount_contracts import EnvelopeError
 
+from .ending import close
 from .errors import LogTruncated
 from .reader import POLL_MS, consumer_of
 from .record import Recorded, recorded
@@ -40,7 +41,7 @@ class Lookback:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._consumer.stop()
+        await close(self._consumer.stop(), "lookback")
 
     async def ends(self, where: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The last stable offsets."""

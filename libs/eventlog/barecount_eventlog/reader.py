@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
+from .ending import close, end
 from .errors import LogTruncated, TopicMissing
 from .record import Recorded, recorded
 from .settings import KafkaSettings
@@ -82,12 +83,11 @@ class Reader:
         return self
 
     async def stop(self) -> None:
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
-        if self._consumer is not None:
-            await self._consumer.stop()
-            self._consumer = None
+        """Never raises what the client raises."""
+        await end(self._pump)
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await close(consumer.stop(), self._client_id)
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -247,7 +247,7 @@ async def committed_offsets(kafka: KafkaSettings, group: str, where: Iterable[To
         found = {tp: await consumer.committed(tp) for tp in wanted}
         return {tp: offset for tp, offset in found.items() if offset is not None}
     finally:
-        await consumer.stop()
+        await close(consumer.stop(), f"{group}.positions")
 
 
 async def read_all(
@@ -311,7 +311,7 @@ class Probe:
         return self._consumer
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._consumer.stop()
+        await close(self._consumer.stop(), "probe")
 
 
 async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:

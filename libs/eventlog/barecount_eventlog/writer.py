@@ -13,11 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, NotEnoughReplicasError, ProducerFenced
 from barecount_contracts import murmur2
 
+from .ending import close
 from .errors import WriterBroken, WriterFenced
 from .metrics import NOT_ENOUGH_REPLICAS, TRANSACTION_BROKEN, TRANSACTION_SECONDS
 from .record import OutRecord
@@ -29,8 +29,6 @@ COMMIT_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 3.0
 # one produce request carries a whole transaction's records of a partition; the broker's limit is 1 MiB after compression
 MAX_BATCH_BYTES: Final = 900_000
-
-log = structlog.get_logger(__name__)
 
 
 def _counted_instead(entry: logging.LogRecord) -> bool:
@@ -175,11 +173,7 @@ def _append(batch: object, record: OutRecord) -> bool:
 
 async def close_producer(producer: AIOKafkaProducer) -> None:
     """Stops a producer, and does not wait for a broker that is gone: what it still holds was never acknowledged."""
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await producer.stop()
-    except Exception as error:
-        log.info("producer-abandoned", client=producer.client._client_id, error=repr(error))
+    await close(producer.stop(), producer.client._client_id)
     # aiokafka keeps the error of a fatal transaction in a future that nobody awaits; it was reported already
     waiter = getattr(producer._txn_manager, "_transaction_waiter", None)
     if waiter is not None and waiter.done() and not waiter.cancelled():

@@ -81,7 +81,7 @@ async def test_a_full_disk_ends_the_broker_and_with_room_everything_that_was_ack
         child = server.child
         assert child is not None
         await eventually(lambda: not child.alive(), 60)
-        assert "No space left on device" in (disk / "kafka.log").read_text(), "what the product shows of it: the broker's last lines"
+        # its last words need room too, and may be missing: `barecount status` looks at the disk itself
         assert acknowledged > 2
         await asyncio.to_thread(server.start)
         last = None
@@ -110,7 +110,7 @@ async def test_the_broker_s_clock_set_forth_and_back_takes_no_time_back_and_lose
         for name, value in {
             "LD_PRELOAD": str(FAKETIME),
             "FAKETIME_TIMESTAMP_FILE": str(clock),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }.items():
             monkeypatch.setenv(name, value)
