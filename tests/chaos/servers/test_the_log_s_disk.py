@@ -1,4 +1,4 @@
-"""The broker's disk fills, and its clock is set: each command still has one outcome, and time in the log never goes back."""
+"""The broker's disk fills: each command still has one outcome, and what was acknowledged is there."""
 
 from __future__ import annotations
 
@@ -6,30 +6,27 @@ import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from barecount_contracts import CommandDuplicated
 from barecount_eventlog import Appender, AppendFailed, KafkaSettings
 from barecount_local.kafka import KafkaServer
 from barecount_local.passwords import Passwords
 from barecount_local.ports import free_ports
 
 from tests.chaos.servers.full_disk import full_disk, mounted, why_no_disk
-from tests.integration.eventlog.counter import add, tick
+from tests.integration.eventlog.counter import add
 from tests.integration.eventlog.kit import Topics, create_topics, drained, eventually, handler_of
 from tests.support.cluster import LEAN
-from tests.support.servers import folder_for_servers, in_containers
+from tests.support.servers import in_containers
 
-# a broker for each of the two: `make chaos` alone
+# a broker of its own: `make chaos` alone
 FULL = int(os.environ.get("BARECOUNT_CHAOS_SEEDS", "1")) > 1
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 pytestmark = [
     pytest.mark.chaos,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not FULL or in_containers(), reason="a broker of its own for each test: run by make chaos, on embedded servers"),
+    pytest.mark.skipif(not FULL or in_containers(), reason="a broker of its own: run by make chaos, on embedded servers"),
 ]
 
 
@@ -98,45 +95,3 @@ async def test_a_full_disk_ends_the_broker_and_with_room_everything_that_was_ack
         assert handler.ready
         await handler.stop()
         await topics.appender.stop()
-
-
-@pytest.mark.skipif(not FAKETIME.exists(), reason="Debian's libfaketime is not installed")
-async def test_the_broker_s_clock_set_forth_and_back_takes_no_time_back_and_loses_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    # asked again at once: the test cannot wait the minute that a person could
-    monkeypatch.setattr("barecount_eventlog.ticking.LONGEST_PAUSE", timedelta(seconds=0.5))
-    with folder_for_servers() as folder:
-        clock = folder / "clock"
-        clock.write_text("+0")
-        for name, value in {
-            "LD_PRELOAD": str(FAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(clock),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }.items():
-            monkeypatch.setenv(name, value)
-        with broker_in(folder) as (_, kafka):
-            monkeypatch.delenv("LD_PRELOAD")
-            topics = await topics_on(kafka)
-            handler = handler_of(topics, tick=tick)
-            await handler.start()
-            rung = 0
-            for offset, rings in (("+0", True), ("+3600", True), ("-3600", False), ("+7200", True)):
-                clock.write_text(offset)
-                await topics.appender.append(topics.inbox, "acme", add(1, alarm_in_ms=200))
-                await drained(handler, topics)
-                if rings:
-                    await eventually(lambda: handler.state(0).alarm is None, 30)
-                    rung += 1
-                else:
-                    await asyncio.sleep(2)  # time stands still for who believes the log: nothing may ring, and nothing may storm
-                    assert handler.state(0).alarm is not None
-            await handler.stop()
-            outcomes = await topics.outcomes()
-            times = [event.envelope.time for event in outcomes]
-            assert times == sorted(times), "the log's time went back"
-            ends = [event.envelope.cause.offset for event in outcomes if event.envelope.cause]
-            assert ends == list(range(len(ends)))
-            assert sum(event.envelope.type == "AlarmRang" for event in outcomes) == rung
-            assert sum(event.envelope.type == "TickRecorded" for event in outcomes) < 20, "a storm of ticks"
-            assert not [event for event in outcomes if event.envelope.type == CommandDuplicated.TYPE]
-            await topics.appender.stop()
