@@ -67,8 +67,11 @@ class Sent:
 
     @asynccontextmanager
     async def feeding(self) -> AsyncIterator[None]:
+        ended = asyncio.Event()
+
         async def feed() -> None:
-            while True:
+            # never cancelled: an event may stand in the log whose publisher was
+            while not ended.is_set():
                 self.ids.append((await publish(self._streams, change(self.tenant, f"run-{len(self.ids)}"))).id)
                 await asyncio.sleep(0.03)  # the load's rate: a fault must meet deliveries under way
 
@@ -76,8 +79,8 @@ class Sent:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            ended.set()
+            await task
 
     def seen(self) -> set[str]:
         return {one.id for one in self._receiver.at(self.path)}
