@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -62,6 +63,28 @@ class Log:
                 **known, attempt=number, error_type=error, detail=f"no {number}", status=None, duration_ms=1, retry_at=again
             )
             await self.says("webhooks.attempts", failed)
+
+
+async def test_topics_that_are_read_side_by_side_do_not_lock_each_other_out(kafka: Kafka, postgres: Postgres) -> None:
+    """A rebuild reads events and attempts at once; both write the rows of a delivery, here in opposite orders."""
+    kafka.furnish()
+    login, service = kafka.settings("admin"), fresh_service()
+    settings = KafkaSettings(kafka.bootstrap, "admin", login["sasl_plain_password"])
+    url = await service_database(postgres, service=service)
+    appender = Appender(settings, "test")
+    await appender.start()
+    try:
+        log = Log(appender)
+        await log.says("control.events", WebhookCreated(endpoint_id=log.endpoint, url="http://127.0.0.1:1/", event_types=("*",)))
+        events = await asyncio.gather(*(log.happens(f"run-{number}") for number in range(300)))
+        for number, error in ((1, "connection"), (2, None)):
+            for event in sorted(events, reverse=number == 1):
+                await log.attempt(event, number, error=error)
+        done = await Rebuild(settings, url, service, VIEWS).prepare()
+    finally:
+        await appender.stop()
+    assert done["step"] == "done"
+    assert done["events"] > 0
 
 
 async def test_a_rebuild_of_the_relay_s_rows_finds_no_difference(kafka: Kafka, postgres: Postgres) -> None:

@@ -85,6 +85,8 @@ class Deliveries:
     """
 
     async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
+        # a tenant has the same partition in every topic: who writes its deliveries goes one after the other, else two deadlock
+        await conn.execute(f"SELECT pg_advisory_xact_lock(hashtextextended('webhooks-deliveries/{records[0].partition:d}', 0))")
         match records[0].topic:
             case topic if topic == CHANGES:
                 await _changes(conn, records)
