@@ -97,7 +97,9 @@ def test_every_read_model_equals_a_clean_rebuild_after_random_restarts(restless:
     told = f"seed {seed}, killed {killed}"
     _settled(restless, told)
     for service in MODELS:
-        done = json.loads(restless.run("rebuild", service, "--output", "json", check=False).stdout)[0]
+        ran = restless.run("rebuild", service, "--output", "json", check=False)
+        assert ran.stdout, f"{service}: {ran.stderr}; {told}"
+        done = json.loads(ran.stdout)[0]
         assert done.get("differences") == [], f"{service}: {done}; {told}"
         assert sum(done["tables"].values()) > 0
     judge.exactly_one_outcome(restless.librdkafka_admin())
