@@ -7,7 +7,7 @@ from .appender import Appender
 from .continuity import Held, Mark, cluster_of, demand_same_log
 from .decider import Asking, Decider, Emit, Gate, Inbound, Refusal, TickOf
 from .deriver import Deriver, Transform
-from .ending import end
+from .ending import close, end
 from .errors import AppendFailed, CodeFault, EventlogError, LogReplaced, LogTruncated, TopicMissing, WriterBroken, WriterFenced
 from .handler import Handler
 from .lookback import Lookback
@@ -49,6 +49,7 @@ __all__ = [
     "WriterBroken",
     "WriterFenced",
     "beginning_offsets",
+    "close",
     "cluster_of",
     "committed_offsets",
     "consumer_of",

@@ -9,7 +9,7 @@ from datetime import datetime
 import structlog
 from aiokafka import TopicPartition
 from barecount_contracts import EnvelopeError, catalogue, partition_of
-from barecount_eventlog import Batch, KafkaSettings, LogTruncated, Reader, beginning_offsets, consumer_of, end_offsets
+from barecount_eventlog import Batch, KafkaSettings, LogTruncated, Reader, beginning_offsets, close, consumer_of, end_offsets
 
 from . import metrics
 from .domain.changes import OUTPUT
@@ -84,7 +84,8 @@ class Hub:
             await consumer.start()
             found = (await consumer.offsets_for_times({where: max(0, int(time.timestamp() * 1000))}))[where]
         finally:
-            await consumer.stop()
+            # it may raise a CancelledError of its own tasks: whoever asks would be left without an answer
+            await close(consumer.stop(), "streams.since")
         return self.ring(partition).next if found is None else int(found.offset)
 
     def catch_up(self, partition: int, position: int) -> Reader:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from aiokafka import AIOKafkaConsumer
 from barecount_eventlog import Appender, read_all
 
 from tests.integration.streams.kit import (
@@ -203,6 +204,24 @@ async def test_a_client_that_does_not_read_is_cut_and_comes_back_to_all_it_misse
         async with service.stream(tenant, last=got[-1]) as stream:
             rest = await stream.ids(400 - (len(got) - 1))  # the first id was that of `open`
     assert rest == [f"{tenant}/{n}" for n in range(len(got) - 1, 400)]
+
+
+async def test_a_client_of_kafka_that_cannot_be_closed_leaves_nobody_without_an_answer(
+    furnished_kafka: Kafka, tmp_path: Path, appender: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka's close can raise the CancelledError of its own tasks, here in the midst of a call that asks for a time."""
+    tenant, stop = tenant_of(), AIOKafkaConsumer.stop
+    await publish(appender, change(tenant, 1))
+    async with serving(settings_for(furnished_kafka, tmp_path)) as service:
+
+        async def raising(self: AIOKafkaConsumer) -> None:
+            await stop(self)
+            if self._client._client_id == "streams.since":
+                raise asyncio.CancelledError
+
+        monkeypatch.setattr(AIOKafkaConsumer, "stop", raising)
+        async with service.stream(tenant, since="2020-01-01T00:00:00Z") as stream:
+            assert await stream.ids(1) == [f"{tenant}/1"]
 
 
 async def asked(
