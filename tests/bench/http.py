@@ -135,7 +135,7 @@ async def _ready(client: Http, process: subprocess.Popen[bytes], folder: Path) -
                 status = 0
             if status == 200:
                 return
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # between two questions: a service tells nobody that it is ready
     raise AssertionError(f"the command service ended:\n{_log(folder)}")
 
 

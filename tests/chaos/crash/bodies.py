@@ -83,7 +83,7 @@ async def handler(given: dict[str, Any], tell: Tell) -> None:
             tell("failed", error=str(worker.failed))
             await starting
             return
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # between two looks: the handler tells nobody outside
 
 
 async def projector(given: dict[str, Any], tell: Tell) -> None:

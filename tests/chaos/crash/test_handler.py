@@ -69,7 +69,7 @@ async def more_events(topics: Topics, seconds: float = 30, least: int = 20) -> N
     goal = (await end_offsets(topics.kafka, topics.events))[0] + least
     async with asyncio.timeout(seconds):
         while (await end_offsets(topics.kafka, topics.events))[0] < goal:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # between two questions to the broker
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ class Rows:
         try:
             async with asyncio.timeout(seconds):
                 while await self.position() < goal:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.05)  # between two looks at the row
         except TimeoutError:
             held = await self._conn.fetch(
                 "SELECT pid, state, wait_event, now() - state_change AS since, pg_blocking_pids(pid) AS behind, query "
