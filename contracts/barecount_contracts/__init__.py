@@ -10,13 +10,18 @@ from .envelope import (
     Cause,
     Envelope,
     EnvelopeError,
+    Heading,
     Position,
     Role,
+    TypedEnvelope,
     bytes_digest,
     command_digest,
     command_id,
     event_id,
     parse,
+    read,
+    typed,
+    typed_class,
 )
 from .message import REGISTRY, Message, Outcome, Part, message, payload_class
 from .pipelines import (
@@ -170,6 +175,7 @@ __all__ = [
     "Environment",
     "EvidenceRecord",
     "Failure",
+    "Heading",
     "InputFile",
     "InterruptTask",
     "LedgerBatch",
@@ -245,6 +251,7 @@ __all__ = [
     "Tick",
     "TickRecorded",
     "Topic",
+    "TypedEnvelope",
     "UpdatePipeline",
     "UpdateWebhook",
     "Waits",
@@ -276,5 +283,8 @@ __all__ = [
     "problem_type",
     "problem_types",
     "publisher_principal",
+    "read",
+    "typed",
+    "typed_class",
     "unknown_patterns",
 ]

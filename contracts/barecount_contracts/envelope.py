@@ -7,17 +7,21 @@ Kafka headers carry what must be readable without parsing: `type`, `content-type
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, Literal
 from uuid import UUID, uuid5
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
 from .canonical import canonical_json
 from .message import Message, Part, payload_class
 
 COMMAND_NAMESPACE: Final = UUID("6f1c1c1e-6a5b-5a43-9a0d-2f1f8b1d7c10")
 EVENT_NAMESPACE: Final = UUID("b1f4a1b2-35cb-5d7e-8a7f-5a9e6c3f2d11")
+# how every record that was written by this library begins
+_NAMED: Final = re.compile(rb'\{"id":"[^"\\]{1,64}","type":"(\w{1,100})","version":(\d{1,4}),')
 PLATFORM: Final = "platform"  # the tenant of what belongs to no tenant
 
 Role = Literal["developer", "operator", "governance", "tenant_admin", "auditor", "service"]
@@ -52,8 +56,8 @@ class Assertion(Part):
     signature: str = Field(description="Ed25519 over the canonical JSON of this assertion without signature, plus `digest`; base64url")
 
 
-class Envelope(Part):
-    """A record's value."""
+class Heading(Part):
+    """A record's value without its payload: what all kinds of records have."""
 
     id: UUID = Field(description="Command: UUIDv5(tenant, principal, Idempotency-Key). Event: UUIDv5 of its cause and index")
     type: str = Field(description="The payload's type")
@@ -65,10 +69,19 @@ class Envelope(Part):
     cause: Cause | None = Field(default=None, description="Events: the inbox record that they answer")
     source: Position | None = Field(default=None, description="Commands of a policy: the record from which they were derived")
     assertion: Assertion | None = Field(default=None, description="Commands: who asks, signed")
-    data: dict[str, Any] = Field(description="The payload")
+
+    def payload(self) -> Message:
+        """The typed payload. Raises: EnvelopeError with code `unknown-type` or `invalid-payload`."""
+        raise NotImplementedError
 
     def to_bytes(self) -> bytes:
-        return self.model_dump_json(exclude_none=True).encode()
+        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+
+
+class Envelope(Heading):
+    """A record's value."""
+
+    data: dict[str, Any] = Field(description="The payload")
 
     def payload(self) -> Message:
         """The typed payload.
@@ -82,6 +95,15 @@ class Envelope(Part):
             return cls.model_validate(self.data)
         except ValidationError as error:
             raise EnvelopeError("invalid-payload", _explain(self.type, error)) from error
+
+
+class TypedEnvelope(Heading):
+    """A record's value whose payload was read, or will be written, as its type in the same pass. Subclasses: `typed_class`."""
+
+    data: Message = Field(description="The payload")
+
+    def payload(self) -> Message:
+        return self.data
 
 
 class EnvelopeError(ValueError):
@@ -103,6 +125,49 @@ def parse(value: bytes | None) -> Envelope:
         return Envelope.model_validate_json(value)
     except ValidationError as error:
         raise EnvelopeError("malformed-record", _explain("the record", error)) from error
+
+
+@cache
+def typed_class(payload: type[Message]) -> type[TypedEnvelope]:
+    """The form of records with this payload: one pass over the JSON takes two thirds of the time that an envelope and a payload take."""
+    return create_model(f"{payload.__name__}Envelope", __base__=TypedEnvelope, data=(payload, ...))
+
+
+def read(value: bytes | None) -> Heading:
+    """Reads a record's value with its payload: a TypedEnvelope, or an Envelope when its payload is not one of this release's.
+
+    Raises: EnvelopeError with code `malformed-record`.
+    """
+    named = _NAMED.match(value or b"")
+    cls = _typed_named(named[1], named[2]) if named is not None else None
+    if cls is not None and value is not None:
+        try:
+            return cls.__pydantic_validator__.validate_json(value)  # type: ignore[no-any-return]
+        except ValidationError:
+            # what is wrong, and with which code, the two steps tell
+            pass
+    envelope = parse(value)
+    try:
+        payload = envelope.payload()
+    except EnvelopeError:
+        return envelope
+    return typed(envelope, payload)
+
+
+def typed(head: Heading, payload: Message) -> TypedEnvelope:
+    """This heading with a payload that was validated already."""
+    fields = {name: getattr(head, name) for name in Heading.model_fields}
+    return typed_class(type(payload)).model_construct(**fields, data=payload)
+
+
+@cache
+def _typed_named(name: bytes, version: bytes) -> type[TypedEnvelope] | None:
+    payload = payload_class(name.decode(), int(version))
+    if payload is None:
+        return None
+    # the value must say so where JSON is read, too: it could name a second type further on
+    told = {"type": (Literal[payload.TYPE], ...), "version": (Literal[payload.VERSION], 1)}
+    return create_model(f"{payload.__name__}Record", __base__=typed_class(payload), **told)  # type: ignore[call-overload, no-any-return]
 
 
 def command_id(tenant: str, principal: str, idempotency_key: str) -> UUID:

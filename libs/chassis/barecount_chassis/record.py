@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from barecount_contracts import Envelope, Message, Position, parse
+from barecount_contracts import Heading, Message, Position, read
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Record:
         return f"{self.topic}/{self.partition}/{self.offset}"
 
     @cached_property
-    def envelope(self) -> Envelope:
-        """Raises: EnvelopeError `malformed-record`."""
-        return parse(self.value)
+    def envelope(self) -> Heading:
+        """With its payload as its type where this release knows it. Raises: EnvelopeError `malformed-record`."""
+        return read(self.value)
 
     @cached_property
     def payload(self) -> Message:

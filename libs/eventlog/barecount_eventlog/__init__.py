@@ -10,6 +10,7 @@ from .deriver import Deriver, Transform
 from .ending import close, end
 from .errors import AppendFailed, CodeFault, EventlogError, LogReplaced, LogTruncated, TopicMissing, WriterBroken, WriterFenced
 from .handler import Handler
+from .ids import Ids
 from .lookback import Lookback
 from .reader import Batch, Reader, beginning_offsets, committed_offsets, consumer_of, end_offsets, partition_count, read_all, tail
 from .record import OutRecord, Recorded, recorded
@@ -31,6 +32,7 @@ __all__ = [
     "Gate",
     "Handler",
     "Held",
+    "Ids",
     "Inbound",
     "KafkaSettings",
     "LogReplaced",

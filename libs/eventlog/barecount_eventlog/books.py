@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from barecount_contracts import Cause, Envelope
+from barecount_contracts import Cause, Heading, RecordRejected
 from immutables import Map
 
-from .ids import ENTRY, Ids
+from .ids import KEY, VALUE, Ids
 
 BUCKETS = 8
 _SEEN = struct.Struct(">qq16s")
@@ -85,7 +85,7 @@ class Books:
                 return seen if seen.at + self.window > now else None
         return None
 
-    def below_mark(self, command: Envelope) -> Mark | None:
+    def below_mark(self, command: Heading) -> Mark | None:
         """The mark that makes a policy's command a repetition, or None when it is news."""
         if command.source is None:
             return None
@@ -94,7 +94,7 @@ class Books:
             return None
         return mark if command.source.offset < mark.source or command.id.bytes in mark.ids else None
 
-    def record(self, event: Envelope, *, keeps_id: bool, keeps_mark: bool) -> Books:
+    def record(self, event: Heading, *, keeps_id: bool, keeps_mark: bool) -> Books:
         """The books after the outcome (index 0) of an inbox offset."""
         cause = event.cause
         assert cause is not None
@@ -104,8 +104,8 @@ class Books:
             buckets = self._with(buckets, cause, clock)
         if keeps_mark and cause.command_id is not None and cause.source is not None and cause.command_type is not None:
             marks = self._marked(cause)
-        if event.type == "RecordRejected":
-            code = str(event.data.get("code"))
+        if event.type == RecordRejected.TYPE and isinstance(told := event.payload(), RecordRejected):
+            code = told.code
             rejected = rejected.set(code, rejected.get(code, 0) + 1)
         return Books(self.window, max(self.inbox_next, cause.offset + 1), clock, buckets, marks, rejected)
 
@@ -156,7 +156,7 @@ class Books:
         head, _, rest = blob.partition(b"\n")
         raw, at, buckets = json.loads(head), 0, []
         for index, count in raw["buckets"]:
-            end = at + count * ENTRY
+            end = at + count * (KEY + VALUE)
             buckets.append((index, Ids.load(rest[at:end])))
             at = end
         return cls(

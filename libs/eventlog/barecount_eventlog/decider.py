@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
-from barecount_contracts import Envelope, Message, Position
+from barecount_contracts import Envelope, Heading, Message, Position
 
 from .record import Recorded
 
@@ -52,8 +52,8 @@ class Decider(Protocol[S]):
         """Never empty. Index 0 is the inbox offset's outcome and stands on the own events topic."""
         ...
 
-    def evolve(self, state: S, event: Envelope) -> S:
-        """Total over the events of the own events topic."""
+    def evolve(self, state: S, event: Heading) -> S:
+        """Total over the events of the own events topic. What was written as one payload is read as the same: `event.payload()`."""
         ...
 
     def deadline(self, state: S) -> datetime | None:

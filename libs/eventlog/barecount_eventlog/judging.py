@@ -14,13 +14,16 @@ from barecount_contracts import (
     CommandRefused,
     Envelope,
     EnvelopeError,
+    Heading,
     Message,
     Position,
     RecordRejected,
+    TypedEnvelope,
     bytes_digest,
     command_digest,
     event_id,
     murmur2,
+    typed_class,
 )
 
 from .books import EPOCH, Books, Seen, short_digest
@@ -102,7 +105,7 @@ class Judge(Generic[S]):
             # what the sender wrote stands in the detail: none of it may make the answer larger than the log takes
             detail = found.detail[:LONGEST_DETAIL]
             rejected = RecordRejected(code=found.code, detail=detail, size=len(record.value), digest=bytes_digest(record.value))
-            command = record.envelope if found.proven else None
+            command = record.whole() if found.proven else None
             return self._answer(state, record, command, None, now, [Emit(rejected)], found.code)
         command, payload, key, seen, digest = found
         repeated = self._repeated(state.books, record, command, digest, seen)
@@ -118,29 +121,33 @@ class Judge(Generic[S]):
         first = emits[0].payload
         return self._answer(state, record, command, digest, now, emits, first.code if isinstance(first, CommandRefused) else None)
 
-    def evolve(self, state: PartitionState[S], event: Envelope, read: Recorded) -> PartitionState[S]:
+    def evolve(self, state: PartitionState[S], event: Heading, read: Recorded) -> PartitionState[S]:
         """The state after one event of the own events topic. read: the inbox record it answers now, or the restored event itself.
 
         Raises: CodeFault when the decider's evolve raises.
         """
         try:
-            domain = self._decider.evolve(state.domain, event)
+            return PartitionState(self._decider.evolve(state.domain, event), self._entered(state.books, event))
         except Exception as error:
             raise CodeFault("evolve", read.position, error) from error
+
+    def _entered(self, books: Books, event: Heading) -> Books:
         if event.cause is None or event.cause.index:
-            return PartitionState(domain, state.books)
+            return books
         repeats = event.type in ("CommandDuplicated", "RecordRejected")
-        reused = event.type == "CommandRefused" and event.data.get("code") == KEY_REUSED
+        refused = event.payload() if event.type == CommandRefused.TYPE else None
+        reused = isinstance(refused, CommandRefused) and refused.code == KEY_REUSED
         kept = not repeats and not reused
         forgotten = event.cause.command_type in self._forgets
-        return PartitionState(domain, state.books.record(event, keeps_id=kept and not forgotten, keeps_mark=kept))
+        return books.record(event, keeps_id=kept and not forgotten, keeps_mark=kept)
 
     def _admit(self, state: PartitionState[S], record: Recorded, now: int) -> tuple[Envelope, Message, str, Seen | None, str] | Refusal:
         size = len(record.value) + len(record.raw_key or b"")
         if size > self._max_record:
             return Refusal(OVERSIZED, f"the record has {size} bytes; at most {self._max_record} are read")
         try:
-            command = record.envelope
+            # as the sender wrote it: that is what was signed
+            command = record.whole()
         except EnvelopeError as error:
             return Refusal(error.code, error.detail)
         key = self._key(record)
@@ -158,7 +165,7 @@ class Judge(Generic[S]):
         except Exception as error:
             raise CodeFault("gate", record.position, error) from error
         try:
-            payload = record.payload
+            payload = command.payload()
         except EnvelopeError as error:
             # what is wrong with it comes before who may ask it; whose it is, the gate knows (and an event repeats the type's name)
             proven = (refused is None or refused.proven) and len(command.type) <= LONGEST_KEY
@@ -229,14 +236,15 @@ class Judge(Generic[S]):
 
     def _events_of(
         self, record: Recorded, command: Envelope | None, digest: str | None, now: int, emits: Sequence[Emit]
-    ) -> tuple[tuple[OutRecord, ...], list[Envelope]]:
+    ) -> tuple[tuple[OutRecord, ...], list[TypedEnvelope]]:
         time = EPOCH + timedelta(milliseconds=now)
         headers = (*CONTENT_TYPE, *self._trace(record), ("inbox-offset", str(record.offset).encode()))
         out, events = [], []
         for index, emit in enumerate(emits):
             own = emit.topic in (None, self._events)
             identity = event_id(record.topic, record.partition, record.offset, index)
-            event = Envelope(
+            # every part of it was validated when it was made
+            event = typed_class(type(emit.payload)).model_construct(
                 id=identity,
                 type=emit.payload.TYPE,
                 version=emit.payload.VERSION,
@@ -255,7 +263,7 @@ class Judge(Generic[S]):
                     command_digest=digest,
                     source=command.source if command else None,
                 ),
-                data=emit.payload.to_data(),
+                data=emit.payload,
             )
             events.append(event)
             own_key = record.raw_key if len(record.raw_key or b"") <= LONGEST_KEY else None

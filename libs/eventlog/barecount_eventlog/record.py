@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from barecount_contracts import CloudEvent, Envelope, Message, Position, catalogue, parse
+from barecount_contracts import CloudEvent, Envelope, Heading, Message, Position, catalogue, parse, read
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -29,7 +29,7 @@ class Recorded:
     value: bytes
     raw_key: bytes | None = None
     broker_time: bool = True
-    _envelope: Envelope | None = field(default=None, init=False, repr=False, compare=False)
+    _envelope: Heading | None = field(default=None, init=False, repr=False, compare=False)
     _cloud_event: CloudEvent | None = field(default=None, init=False, repr=False, compare=False)
     _payload: Message | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -38,12 +38,16 @@ class Recorded:
         return Position(topic=self.topic, partition=self.partition, offset=self.offset)
 
     @property
-    def envelope(self) -> Envelope:
-        """The value as an envelope; read once. Raises: EnvelopeError `malformed-record`."""
+    def envelope(self) -> Heading:
+        """The value, with its payload as its type where this release knows it; read once. Raises: EnvelopeError `malformed-record`."""
         if self._envelope is None:
-            object.__setattr__(self, "_envelope", parse(self.value))
+            object.__setattr__(self, "_envelope", read(self.value))
         assert self._envelope is not None
         return self._envelope
+
+    def whole(self) -> Envelope:
+        """The value with its payload as the sender wrote it; read each time. Raises: EnvelopeError `malformed-record`."""
+        return parse(self.value)
 
     @property
     def is_cloud_event(self) -> bool:

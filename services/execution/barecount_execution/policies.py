@@ -8,7 +8,7 @@ from typing import Any
 
 from barecount_chassis import CommandBus, Policy
 from barecount_chassis.record import Record
-from barecount_contracts import AdmitRun, Bodies, Envelope, PlanSummary, ReplayApproved, RunCancelRequested, RunRequested, StopRun
+from barecount_contracts import AdmitRun, Bodies, Heading, PlanSummary, ReplayApproved, RunCancelRequested, RunRequested, StopRun
 from barecount_readmodel import Database, Projector, Token
 
 from .settings import SERVICE
@@ -51,7 +51,7 @@ class Admission:
         """What cannot be read asks for nothing; it is passed by once the read model, which reads the same log, holds place and reason."""
         await self._projector.wait(Token.of(record.position), PROJECTION_SECONDS)
 
-    async def _admit(self, record: Record, event: Envelope, run_id: str, plan: PlanSummary, digest: str) -> None:
+    async def _admit(self, record: Record, event: Heading, run_id: str, plan: PlanSummary, digest: str) -> None:
         bodies = await self._bodies_of(event.tenant, plan)
         pool = pool_of(bodies.manifest)
         await self._derive(record, event, AdmitRun(run_id=run_id, pool=pool, plan=plan, plan_digest=digest, bodies=bodies), pool)
@@ -79,7 +79,7 @@ class Admission:
                 self._bodies.popitem(last=False)
         return bodies
 
-    async def _derive(self, record: Record, event: Envelope, payload: AdmitRun | StopRun, pool: str) -> None:
+    async def _derive(self, record: Record, event: Heading, payload: AdmitRun | StopRun, pool: str) -> None:
         await self._bus.derive(payload, tenant=event.tenant, source=record.position, correlation=event.correlation, key=pool)
 
 

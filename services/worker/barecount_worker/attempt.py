@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any, Final
 
 from barecount_contracts import (
-    Envelope,
+    Heading,
     Message,
     ReportTaskAlive,
     ReportTaskFailed,
@@ -40,7 +40,7 @@ class Attempt:
     """`run` returns when nothing more is to be said. `interrupt` and `abandon` may come at any moment before."""
 
     def __init__(
-        self, envelope: Envelope, task: RunTask, headers: Mapping[str, bytes], *, slots: Slots, reports: Reports, appender: Appender
+        self, envelope: Heading, task: RunTask, headers: Mapping[str, bytes], *, slots: Slots, reports: Reports, appender: Appender
     ) -> None:
         self.order = Order(envelope.tenant, envelope.correlation, task)
         self._envelope, self._headers = envelope, headers

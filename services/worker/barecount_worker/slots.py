@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from barecount_contracts import Envelope
+from barecount_contracts import Heading
 
 from . import telemetry
 from .slot.wire import LONGEST_LINE, decode, encode
@@ -56,7 +56,7 @@ class SlotProcess:
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
 
-    async def work(self, envelope: Envelope, nonce: str, on_message: OnMessage) -> Ended | Crashed:
+    async def work(self, envelope: Heading, nonce: str, on_message: OnMessage) -> Ended | Crashed:
         """Hands one attempt over and passes on what it says until it ends. Crashes are told, not raised."""
         if self._timer is not None:
             self._timer.cancel()
@@ -86,7 +86,7 @@ class SlotProcess:
         if self._endings:
             await asyncio.gather(*self._endings)
 
-    async def _converse(self, envelope: Envelope, nonce: str, on_message: OnMessage) -> Ended | Crashed:
+    async def _converse(self, envelope: Heading, nonce: str, on_message: OnMessage) -> Ended | Crashed:
         if self._process is None:
             await self._start()
         assert self._writer is not None

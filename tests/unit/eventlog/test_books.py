@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
-from barecount_contracts import Cause, CommandRefused, Envelope, Position
+from barecount_contracts import Cause, CommandRefused, Envelope, Position, RecordRejected
 from barecount_eventlog.books import BUCKETS, Books, short_digest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,8 +99,12 @@ def test_a_dump_reads_back_as_the_same_books(rows: list[tuple[int, int, int | No
     assert again == books
 
 
+def refusal(code: str) -> dict[str, Any]:
+    return RecordRejected(code=code, detail="as told", size=1, digest="sha256:00").to_data()
+
+
 def test_rejections_are_counted_by_code_and_survive_a_snapshot() -> None:
-    rejected = event(0, START).model_copy(update={"type": "RecordRejected", "data": {"code": "malformed-record"}})
-    books = fed(Books.empty(DAY), rejected, event(1, START), rejected.model_copy(update={"data": {"code": "unknown-type"}}), rejected)
+    rejected = event(0, START).model_copy(update={"type": "RecordRejected", "data": refusal("malformed-record")})
+    books = fed(Books.empty(DAY), rejected, event(1, START), rejected.model_copy(update={"data": refusal("unknown-type")}), rejected)
     assert dict(books.rejected) == {"malformed-record": 2, "unknown-type": 1}
     assert Books.load(books.dump()).rejected == books.rejected

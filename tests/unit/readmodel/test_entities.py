@@ -70,14 +70,14 @@ async def test_every_record_that_changes_an_answer_is_in_the_index(
         thing = dict(zip(("tenant", "kind", "id", "topic", "partition", "offset", "at"), named[1:], strict=True))
         event = record.envelope
         assert (thing["tenant"], thing["offset"], thing["at"]) == (event.tenant, record.offset, event.time)
-        ids = [event.data.get(name) for name in ("name", "request_id", "run_id", "new_run_id")]
+        ids = [record.whole().data.get(name) for name in ("name", "request_id", "run_id", "new_run_id")]
         assert thing["id"] in ids, f"{event.type} is indexed under {thing['id']}"
 
 
 async def test_a_run_is_indexed_under_its_own_id_and_not_under_the_one_that_it_replays() -> None:
     approved = next(record for record in examples("control.events") if record.envelope.type == "ReplayApproved")
     (named,) = await statements([execution.entities()], approved)
-    assert named[2:4] == ("run", approved.envelope.data["new_run_id"])
+    assert named[2:4] == ("run", approved.whole().data["new_run_id"])
 
 
 async def test_every_record_that_changes_slots_or_workers_stands_beside_runs() -> None:

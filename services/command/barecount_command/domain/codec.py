@@ -1,4 +1,4 @@
-"""The state as bytes for snapshots: canonical JSON, equal states give equal bytes. A snapshot only saves time; the log is the truth."""
+"""The state as bytes for snapshots: equal states give equal bytes. A snapshot only saves time; the log is the truth."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from barecount_contracts import LedgerFacts, PlanSummary
 from immutables import Map
 
+from .admitted import AdmittedRuns
 from .state import (
     Asked,
     Contract,
@@ -27,26 +28,38 @@ from .state import (
 )
 from .webhooks import dump_endpoint, load_endpoint
 
-VERSION = "command-5"
+VERSION = "command-6"
 """Another shape of the state is another version: old snapshots are then passed by and the log is read from its beginning."""
 
 
 def dump(state: State) -> bytes:
-    raw = {name: _dump_tenant(tenant) for name, tenant in state.tenants.items()}
-    return json.dumps(raw, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+    """A line of JSON, then every tenant's runs as bytes, in the order of the tenants' names."""
+    words, beside = {}, list[bytes]()
+    for name, tenant in sorted(state.tenants.items()):
+        runs, ids = tenant.runs.dump()
+        words[name] = _dump_tenant(tenant, runs)
+        beside.append(ids)
+    line = json.dumps(words, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return b"".join([line.encode(), b"\n", *beside])
 
 
 def load(blob: bytes) -> State:
-    return State(Map({name: _load_tenant(raw) for name, raw in json.loads(blob).items()}))
+    end = blob.index(b"\n")
+    found, at = {}, end + 1
+    for name, raw in json.loads(blob[:end]).items():
+        after = at + raw["runs"]["bytes"]
+        found[name] = _load_tenant(raw, AdmittedRuns.load(raw["runs"], blob[at:after]))
+        at = after
+    return State(Map(found))
 
 
-def _dump_tenant(tenant: Tenant) -> dict[str, Any]:
+def _dump_tenant(tenant: Tenant, runs: dict[str, Any]) -> dict[str, Any]:
     return {
         "contracts": {name: {v: [c.digest, c.size] for v, c in versions.items()} for name, versions in tenant.contracts.items()},
         "subjects": {name: [subject.versions, subject.text] for name, subject in tenant.subjects.items()},
         "schema_ids": dict(tenant.schema_ids),
         "pipelines": {name: _dump_pipeline(pipeline) for name, pipeline in tenant.pipelines.items()},
-        "runs": dict(tenant.runs),
+        "runs": runs,
         "newest_runs": dict(tenant.newest_runs),
         "requests": {name: _dump_request(request) for name, request in tenant.requests.items()},
         "publishers": {name: _dump_publisher(one) for name, one in tenant.publishers.items()},
@@ -54,15 +67,13 @@ def _dump_tenant(tenant: Tenant) -> dict[str, Any]:
     }
 
 
-def _load_tenant(raw: dict[str, Any]) -> Tenant:
-    # one string object per pipeline name, shared by all its runs
-    names = {name: name for name in raw["pipelines"]}
+def _load_tenant(raw: dict[str, Any], runs: AdmittedRuns) -> Tenant:
     return Tenant(
         contracts=Map({name: Map({v: Contract(*c) for v, c in versions.items()}) for name, versions in raw["contracts"].items()}),
         subjects=Map({name: Subject(tuple((d, i) for d, i in held), text) for name, (held, text) in raw["subjects"].items()}),
         schema_ids=Map(raw["schema_ids"]),
         pipelines=Map({name: _load_pipeline(one) for name, one in raw["pipelines"].items()}),
-        runs=Map({run: names.get(name, name) for run, name in raw["runs"].items()}),
+        runs=runs,
         newest_runs=Map(raw["newest_runs"]),
         requests=Map({name: _load_request(one) for name, one in raw["requests"].items()}),
         publishers=Map({name: _load_publisher(one) for name, one in raw["publishers"].items()}),

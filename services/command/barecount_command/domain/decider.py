@@ -13,7 +13,7 @@ from barecount_contracts import (
     DecideRequest,
     DeletePipeline,
     DeleteWebhook,
-    Envelope,
+    Heading,
     PromotePipeline,
     RedeliverWebhook,
     RegisterContract,
@@ -102,7 +102,7 @@ class CommandDecider:
             case _:
                 return refuse(inbound, "unknown-type", f"pipelines.commands takes no {inbound.command.type}")
 
-    def evolve(self, state: State, event: Envelope) -> State:
+    def evolve(self, state: State, event: Heading) -> State:
         return evolve(state, event)
 
     def deadline(self, state: State) -> datetime | None:

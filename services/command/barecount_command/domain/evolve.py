@@ -8,7 +8,7 @@ from barecount_contracts import (
     ApprovalRejected,
     ApprovalRequested,
     ContractRegistered,
-    Envelope,
+    Heading,
     PipelineCreated,
     PipelineDeleted,
     PipelinePromoted,
@@ -52,7 +52,7 @@ from .webhooks import evolve_endpoints
 _NOTHING = frozenset({"CommandRefused", "CommandDuplicated", "RecordRejected", "RunCancelRequested", "TickRecorded"})
 
 
-def evolve(state: State, event: Envelope) -> State:
+def evolve(state: State, event: Heading) -> State:
     """The state after the event."""
     if event.type in _NOTHING:
         return state
@@ -61,7 +61,7 @@ def evolve(state: State, event: Envelope) -> State:
     return state if after is tenant else state.with_tenant(event.tenant, after)
 
 
-def _apply(tenant: Tenant, event: Envelope) -> Tenant:
+def _apply(tenant: Tenant, event: Heading) -> Tenant:
     match event.payload():
         case ContractRegistered() as fact:
             versions = tenant.contracts.get(fact.name, Map())
@@ -145,4 +145,4 @@ def _manifest(tenant: Tenant, fact: PipelineCreated | PipelineUpdated) -> Tenant
 def _run(tenant: Tenant, run_id: str, plan: PlanSummary) -> Tenant:
     places = [place_of(plan.pipeline, plan.environment, one) for one in plan.data_partitions]
     newest = tenant.newest_runs.update(dict.fromkeys(places, run_id))
-    return tenant.with_runs(tenant.runs.set(run_id, plan.pipeline), newest)
+    return tenant.with_runs(tenant.runs.add(run_id, plan.pipeline), newest)

@@ -38,7 +38,7 @@ def request_replay(tenant: Tenant, inbound: Inbound, command: ReplayRun) -> list
         return refuse(inbound, "unknown-manifest-version", detail)
     if not any(command.contract_version in versions for versions in tenant.contracts.values()):
         names = set(tenant.contracts)
-        pipeline = tenant.pipelines.get(tenant.runs.get(command.run_id, ""))
+        pipeline = tenant.pipelines.get(tenant.runs.get(command.run_id) or "")
         if pipeline is not None:
             names = {version.contract[0] for version in pipeline.versions}
         detail = f"no contract has a version {command.contract_version}"

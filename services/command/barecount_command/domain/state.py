@@ -14,6 +14,7 @@ from typing import Literal
 from barecount_contracts import Environment, LedgerFacts, PlanSummary, Role
 from immutables import Map
 
+from .admitted import AdmittedRuns
 from .webhooks import Endpoints
 
 Decides = Literal["policy", "person"]
@@ -162,15 +163,14 @@ class Tenant:
     schema_ids: Map[str, int] = field(default_factory=Map)
     """Digest of a schema's content to its id: ids count from 1 within the tenant, one for each content."""
     pipelines: Map[str, Pipeline] = field(default_factory=Map)
-    runs: Map[str, str] = field(default_factory=Map)
-    """Run id to pipeline name, of every run that was admitted."""
+    runs: AdmittedRuns = field(default_factory=AdmittedRuns)
     newest_runs: Map[str, str] = field(default_factory=Map)
     """`place_of` a data partition to the run that was admitted for it last."""
     requests: Map[str, Request] = field(default_factory=Map)
     publishers: Map[str, Publisher] = field(default_factory=Map)
     webhooks: Endpoints = field(default_factory=Map)
 
-    def with_runs(self, runs: Map[str, str], newest_runs: Map[str, str]) -> Tenant:
+    def with_runs(self, runs: AdmittedRuns, newest_runs: Map[str, str]) -> Tenant:
         """As dataclasses.replace, in a third of its time: most events of a long log admit a run."""
         held = (self.contracts, self.subjects, self.schema_ids, self.pipelines)
         return Tenant(*held, runs, newest_runs, self.requests, self.publishers, self.webhooks)

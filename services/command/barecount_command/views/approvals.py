@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from barecount_contracts import (
     ApprovalRejected,
     ApprovalRequested,
-    Envelope,
+    Heading,
     ReplayApproved,
     ReplayRefused,
     ReplayRequested,
@@ -90,11 +90,11 @@ class ApprovalsView:
                     pass
 
 
-def _decided(event: Envelope) -> dict[str, object]:
+def _decided(event: Heading) -> dict[str, object]:
     return {"decided_by": event.principal, "decided_at": event.time}
 
 
-async def _change(conn: Connection, event: Envelope, request_id: str, **columns: object) -> None:
+async def _change(conn: Connection, event: Heading, request_id: str, **columns: object) -> None:
     """The names of the columns come from this file alone."""
     sets = ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, 3))
     await conn.execute(f"UPDATE requests SET {sets} WHERE tenant = $1 AND request_id = $2", event.tenant, request_id, *columns.values())

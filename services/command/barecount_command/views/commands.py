@@ -77,12 +77,12 @@ def _outcome(record: Recorded) -> tuple[object, ...]:
         event.correlation,
         event.time,
         event.type,
-        as_json(without_bodies(event.data)),
+        as_json(without_bodies(record.payload.to_data())),
     )
 
 
 def _followed(record: Recorded) -> tuple[object, ...]:
     event = record.envelope
-    data = {key: value for key, value in event.data.items() if key != "bodies"}
+    data = {key: value for key, value in record.payload.to_data().items() if key != "bodies"}
     where = (record.topic, record.partition, record.offset)
     return (*where, event.tenant, event.correlation, event.time, event.type, event.principal, as_json(data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from barecount_contracts import Envelope, PipelineCreated, PipelineDeleted, PipelinePromoted, PipelineUpdated
+from barecount_contracts import Heading, PipelineCreated, PipelineDeleted, PipelinePromoted, PipelineUpdated
 from barecount_eventlog import Recorded
 from barecount_readmodel import Connection
 
@@ -93,7 +93,7 @@ class PipelinesView:
                     pass
 
 
-async def _manifest(conn: Connection, event: Envelope, fact: PipelineCreated | PipelineUpdated) -> None:
+async def _manifest(conn: Connection, event: Heading, fact: PipelineCreated | PipelineUpdated) -> None:
     manifest = fact.manifest
     await conn.execute("INSERT INTO manifests VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", event.tenant, fact.digest, as_json(manifest))
     await conn.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from barecount_contracts import Envelope
+from barecount_contracts import Heading
 from barecount_eventlog import Emit, Inbound
 
 from .decide import decide
@@ -30,7 +30,7 @@ class ExecutionDecider:
     def decide(self, state: State, inbound: Inbound) -> Sequence[Emit]:
         return decide(state, inbound, self._lease)
 
-    def evolve(self, state: State, event: Envelope) -> State:
+    def evolve(self, state: State, event: Heading) -> State:
         return apply(state, Fact(event.payload(), event.tenant, event.correlation, event.time))
 
     def deadline(self, state: State) -> datetime | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from barecount_contracts import (
-    Envelope,
+    Heading,
     PlanSummary,
     ReplayApproved,
     RunCancelled,
@@ -64,7 +64,7 @@ class RunsView:
             await _apply(conn, record.envelope, record)
 
 
-async def _apply(conn: Connection, event: Envelope, record: Recorded) -> None:
+async def _apply(conn: Connection, event: Heading, record: Recorded) -> None:
     match record.payload:
         case RunRequested(run_id=run_id, plan=plan, plan_digest=digest) | ReplayApproved(new_run_id=run_id, plan=plan, plan_digest=digest):
             await conn.execute(
@@ -101,7 +101,7 @@ async def _apply(conn: Connection, event: Envelope, record: Recorded) -> None:
             pass
 
 
-def _plan_row(event: Envelope, run_id: str, status: str, plan: PlanSummary, digest: str) -> tuple[Any, ...]:
+def _plan_row(event: Heading, run_id: str, status: str, plan: PlanSummary, digest: str) -> tuple[Any, ...]:
     return (
         event.tenant,
         run_id,
@@ -122,6 +122,6 @@ def _ended(time: datetime, event: RunSucceeded | RunFailed | RunCancelled) -> di
     return {"ended_at": time, "totals": event.totals.model_dump_json()}
 
 
-async def _set(conn: Connection, event: Envelope, run_id: str, **columns: Any) -> None:
+async def _set(conn: Connection, event: Heading, run_id: str, **columns: Any) -> None:
     assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, 3))
     await conn.execute(f"UPDATE runs SET {assignments} WHERE tenant = $1 AND run_id = $2", event.tenant, run_id, *columns.values())

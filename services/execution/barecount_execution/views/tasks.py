@@ -8,7 +8,7 @@ from typing import Any
 
 from barecount_contracts import (
     DataPartitionPublished,
-    Envelope,
+    Heading,
     PublishTicketGranted,
     TaskDispatched,
     TaskFailed,
@@ -49,7 +49,7 @@ class TasksView:
             await _apply(conn, record.envelope, record)
 
 
-async def _apply(conn: Connection, event: Envelope, record: Recorded) -> None:
+async def _apply(conn: Connection, event: Heading, record: Recorded) -> None:
     match record.payload:
         case TaskDispatched(run_id=run_id, task=task, lease_until=until, purpose=purpose):
             await conn.execute(
@@ -100,6 +100,6 @@ def _list(parts: Sequence[Any]) -> str:
     return json.dumps([part.model_dump(mode="json") for part in parts])
 
 
-async def _set(conn: Connection, event: Envelope, nonce: str, **columns: Any) -> None:
+async def _set(conn: Connection, event: Heading, nonce: str, **columns: Any) -> None:
     assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, 3))
     await conn.execute(f"UPDATE attempts SET {assignments} WHERE tenant = $1 AND nonce = $2", event.tenant, nonce, *columns.values())

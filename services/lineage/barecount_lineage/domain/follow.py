@@ -12,8 +12,8 @@ from uuid import UUID
 
 from barecount_contracts import (
     DataPartitionPublished,
-    Envelope,
     EnvelopeError,
+    Heading,
     InputFile,
     LineageEmitted,
     PlanSummary,
@@ -103,7 +103,7 @@ class Emission(NamedTuple):
     end: End | None
 
 
-def follow(state: FollowState, event: Envelope, at: Position) -> tuple[FollowState, Emission | None]:
+def follow(state: FollowState, event: Heading, at: Position) -> tuple[FollowState, Emission | None]:
     """One event of runs.events further, which stands at `at`. Total: what it does not know changes nothing."""
     try:
         payload = event.payload()
@@ -172,7 +172,7 @@ def _worked(state: FollowState, tenant: str, payload: TaskSucceeded | TaskFailed
 
 
 def _ended(
-    state: FollowState, event: Envelope, payload: RunSucceeded | RunFailed | RunCancelled, event_type: EventType, end: End
+    state: FollowState, event: Heading, payload: RunSucceeded | RunFailed | RunCancelled, event_type: EventType, end: End
 ) -> tuple[FollowState, Emission | None]:
     key = (event.tenant, payload.run_id)
     run = state.runs.get(key)

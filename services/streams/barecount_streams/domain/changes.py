@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
-from barecount_contracts import CHANGES, CloudEvent, Envelope, EnvelopeError, Message, Position, StateChanged, event_id
+from barecount_contracts import CHANGES, CloudEvent, EnvelopeError, Heading, Message, Position, StateChanged, event_id
 from barecount_contracts.changes import Kind
 
 from .known import Known, learn
@@ -27,7 +27,7 @@ TYPES: Final[Mapping[str, str]] = {payload: public for public, (payload, _) in C
 _WHOLE: Final = {"task": "run", "data-partition": "run", "drift": "run", "approval": "replay"}
 
 
-def change_of(known: Known, event: Envelope, at: Position, traceparent: str | None = None) -> tuple[Known, CloudEvent | None]:
+def change_of(known: Known, event: Heading, at: Position, traceparent: str | None = None) -> tuple[Known, CloudEvent | None]:
     """What is known after the record at `at`, and the change that it tells, or None. Total: unreadable payloads tell nothing."""
     try:
         payload = event.payload()
@@ -55,7 +55,7 @@ def _public_type(payload: Message, at: Position) -> str | None:
     return TYPES.get(payload.TYPE)
 
 
-def _cloud_event(known: Known, public: str, payload: Message, event: Envelope, at: Position, traceparent: str | None) -> CloudEvent:
+def _cloud_event(known: Known, public: str, payload: Message, event: Heading, at: Position, traceparent: str | None) -> CloudEvent:
     kind = kind_of(public)
     cause = event.cause if at.topic == CONTROL else None
     fields: dict[str, Any] = {"command_id": cause.command_id if cause is not None else None, **told(known, event.tenant, payload)}

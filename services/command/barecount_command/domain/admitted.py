@@ -1,0 +1,57 @@
+"""Every run that was admitted, for ever: which ids are taken, and by which pipeline. There may be millions in one tenant."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from barecount_eventlog import Ids
+from immutables import Map
+
+_NUMBER: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedRuns:
+    """Run id to pipeline name, at 20 bytes a run: an id is known by 16 bytes of its digest, a name by its number.
+
+    Two ids with one digest would be the same run: 2^64 tries for who wants to make such a pair, and then the second is refused.
+    """
+
+    names: tuple[str, ...] = ()
+    _numbers: Map[str, int] = field(default_factory=Map)
+    _ids: Ids = field(default_factory=lambda: Ids(_NUMBER))
+
+    def __contains__(self, run_id: str) -> bool:
+        return self._ids.get(_key(run_id)) is not None
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def get(self, run_id: str) -> str | None:
+        """The pipeline of a run; None when no such run was admitted."""
+        found = self._ids.get(_key(run_id))
+        return None if found is None else self.names[int.from_bytes(found)]
+
+    def add(self, run_id: str, pipeline: str) -> AdmittedRuns:
+        names, numbers = self.names, self._numbers
+        number = numbers.get(pipeline)
+        if number is None:
+            number = len(names)
+            names, numbers = (*names, pipeline), numbers.set(pipeline, number)
+        return AdmittedRuns(names, numbers, self._ids.add(_key(run_id), number.to_bytes(_NUMBER)))
+
+    def dump(self) -> tuple[dict[str, Any], bytes]:
+        """JSON-ready words, and the bytes that go beside them."""
+        ids = self._ids.dump()
+        return {"pipelines": self.names, "bytes": len(ids)}, ids
+
+    @classmethod
+    def load(cls, words: dict[str, Any], ids: bytes) -> AdmittedRuns:
+        names = tuple(words["pipelines"])
+        return cls(names, Map({name: number for number, name in enumerate(names)}), Ids.load(ids, _NUMBER))
+
+
+def _key(run_id: str) -> bytes:
+    return hashlib.blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
