@@ -166,8 +166,8 @@ async def latency(kafka: KafkaSettings, rate: int = 100, seconds: float = 5) -> 
             now = time.perf_counter()
             seen.set()
             for record in found.records:
-                if record.envelope.data["number"] in begun:
-                    took.append((now - begun[record.envelope.data["number"]]) * 1000)
+                if record.whole().data["number"] in begun:
+                    took.append((now - begun[record.whole().data["number"]]) * 1000)
             if len(took) >= count:
                 return
 

@@ -132,7 +132,7 @@ async def test_a_projection_is_exact_although_its_process_is_killed_and_frozen(t
             await torment(owners, random.Random(4), position)
         await drained(handler, topics)
         await handler.stop()
-        expected = {e.envelope.id: e.envelope.data["number"] for e in await topics.all_events()}
+        expected = {e.envelope.id: e.whole().data["number"] for e in await topics.all_events()}
         schema = await conn.fetchval("SELECT nspname FROM pg_namespace WHERE nspname LIKE $1", f"{service}\\_%")
         end = (await end_offsets(topics.kafka, topics.events))[0]
         async with asyncio.timeout(30):

@@ -48,7 +48,7 @@ class Held(NumbersView):
 
 async def exact(topics: Topics, database: Database) -> int:
     """How many numbers there are; each of the log's is one row, and was applied once."""
-    expected = {e.envelope.id: e.envelope.data["number"] for e in await topics.all_events() if e.envelope.type == "NumberAdded"}
+    expected = {e.envelope.id: e.whole().data["number"] for e in await topics.all_events() if e.envelope.type == "NumberAdded"}
     async with database.query("*") as conn:
         assert {row["event_id"]: row["number"] for row in await conn.fetch("SELECT * FROM numbers")} == expected
         assert (await conn.fetchval("SELECT sum(events) FROM tallies") or 0) == len(expected), "a batch was applied twice"

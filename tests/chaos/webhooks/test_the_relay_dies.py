@@ -100,9 +100,7 @@ async def test_an_event_whose_answer_nobody_wrote_is_sent_again_under_the_same_i
         got = await own_receiver.waits_for("/killed", 2)
         held.set()
     assert {one.id for one in got} == {event.id}
-    said = [
-        (r.envelope.type, r.envelope.data["attempt"], r.envelope.data.get("error_type")) for r in await attempts(own_kafka, endpoint, 4)
-    ]
+    said = [(r.envelope.type, r.whole().data["attempt"], r.whole().data.get("error_type")) for r in await attempts(own_kafka, endpoint, 4)]
     assert said == [
         ("WebhookAttemptStarted", 1, None),
         ("WebhookAttemptFailed", 1, "interrupted"),
@@ -129,7 +127,7 @@ async def test_whenever_the_relay_is_killed_every_event_is_taken(relays: Relays,
         taken: set[str] = set()
         async with asyncio.timeout(60):
             while taken != set(sent):
-                found = [record.envelope for record in await attempts(own_kafka, endpoint, 0)]
+                found = [record.whole() for record in await attempts(own_kafka, endpoint, 0)]
                 taken = {one.data["event_id"] for one in found if one.type == "WebhookAttemptSucceeded"}
     # one body an id, whichever attempt it was
     assert len({(one.id, one.body) for one in own_receiver.at("/storm")}) == len(sent)
@@ -159,7 +157,7 @@ async def attempts(kafka: Kafka, endpoint: str, least: int) -> list[Recorded]:
                 record
                 async for batch in read_all(where, "webhooks.attempts")
                 for record in batch.records
-                if record.envelope.data.get("endpoint_id") == endpoint
+                if record.whole().data.get("endpoint_id") == endpoint
             ]
             if len(found) >= least:
                 return found

@@ -240,7 +240,7 @@ async def _reports(batches: AsyncIterator[Batch], enough: int | None = None) -> 
     """What the handler answered to the policy's reports, until the end of the log or `enough`."""
     found: list[Envelope] = []
     async for batch in batches:
-        events = [record.envelope for record in batch.records]
+        events = [record.whole() for record in batch.records]
         found += [event for event in events if event.cause and event.cause.command_type == "ReportLedgerFacts" and event.cause.index == 0]
         if enough is not None and len(found) >= enough:
             break

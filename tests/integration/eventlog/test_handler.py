@@ -54,8 +54,8 @@ async def test_a_record_that_is_no_command_is_rejected_and_the_next_one_decided(
     good = await topics.appender.append(topics.inbox, "acme", add(3))
     handler = await run(topics, max_record_bytes=1500)
     rejected = await outcome_of(topics, poison)
-    assert (rejected.envelope.type, rejected.envelope.data["code"]) == ("RecordRejected", code)
-    assert rejected.envelope.data["size"] == len(value or b"")
+    assert (rejected.envelope.type, rejected.whole().data["code"]) == ("RecordRejected", code)
+    assert rejected.whole().data["size"] == len(value or b"")
     # this room's gate vouches for whoever names a principal: then the sender finds the rejection by the command's id
     vouched = code in ("unknown-type", "invalid-payload")
     assert rejected.envelope.tenant == ("acme" if vouched else "platform")
@@ -79,8 +79,8 @@ async def test_a_command_in_another_partition_than_its_keys_is_refused_with_the_
     handler = await run(topics)
     found = await outcome_of(topics, at)
     assert found.partition == wrong
-    assert found.envelope.data["code"] == "wrong-partition"
-    assert "murmur2_random" in found.envelope.data["detail"]
+    assert found.whole().data["code"] == "wrong-partition"
+    assert "murmur2_random" in found.whole().data["detail"]
     assert not handler.state(wrong).totals
 
 
@@ -90,7 +90,7 @@ async def test_the_same_command_again_is_named_a_duplicate_of_the_first(topics: 
     later = command.model_copy(update={"time": command.time.replace(year=2021)})
     second = await topics.appender.append(topics.inbox, "acme", later)
     handler = await run(topics)
-    duplicate = (await outcome_of(topics, second)).envelope
+    duplicate = (await outcome_of(topics, second)).whole()
     assert (duplicate.type, duplicate.data["reason"]) == ("CommandDuplicated", "same-command")
     assert Position.model_validate(duplicate.data["first"]) == first
     assert handler.state(0).totals["acme"] == 5
@@ -104,9 +104,9 @@ async def test_the_same_key_with_another_body_is_refused(topics: Topics) -> None
     reused = await topics.appender.append(topics.inbox, "acme", add(6, key="k"))
     again = await topics.appender.append(topics.inbox, "acme", add(5, key="k"))
     await run(topics)
-    refused = (await outcome_of(topics, reused)).envelope
+    refused = (await outcome_of(topics, reused)).whole()
     assert (refused.type, refused.data["code"]) == ("CommandRefused", "idempotency-key-reused")
-    assert (await outcome_of(topics, again)).envelope.data["first"]["offset"] == 0, "the refusal did not take the key over"
+    assert (await outcome_of(topics, again)).whole().data["first"]["offset"] == 0, "the refusal did not take the key over"
 
 
 async def test_a_policys_repetition_is_ignored_and_its_fan_out_is_not(topics: Topics) -> None:
@@ -116,7 +116,7 @@ async def test_a_policys_repetition_is_ignored_and_its_fan_out_is_not(topics: To
     sent = [derived(1, 10), derived(2, 10), derived(4, 11), derived(1, 10), derived(8, 9), derived(16, 12)]
     places = [await topics.appender.append(topics.inbox, "acme", command) for command in sent]
     handler = await run(topics)
-    kinds = [(await outcome_of(topics, at)).envelope for at in places]
+    kinds = [(await outcome_of(topics, at)).whole() for at in places]
     assert [kind.type for kind in kinds] == [
         "NumberAdded",
         "NumberAdded",
@@ -212,7 +212,7 @@ async def test_an_answer_too_large_for_one_event_is_refused_and_the_partition_go
     at = await topics.appender.append(topics.inbox, "acme", add(1, pad=50_000))
     good = await topics.appender.append(topics.inbox, "acme", add(2))
     handler = await run(topics, max_event_bytes=10_000)
-    assert (await outcome_of(topics, at)).envelope.data["code"] == "oversized-record"
+    assert (await outcome_of(topics, at)).whole().data["code"] == "oversized-record"
     assert (await outcome_of(topics, good)).envelope.type == "NumberAdded"
     assert handler.state(0).totals["acme"] == 2
 

@@ -280,7 +280,7 @@ async def test_a_tick_comes_only_when_it_is_due_and_only_one(topics: Topics) -> 
     await drained(handler, topics)
     await eventually(lambda: handler.state(0).alarm is None)
     await handler.stop()
-    outcomes = [e.envelope for e in await topics.outcomes()]
+    outcomes = [e.whole() for e in await topics.outcomes()]
     # before a deadline, and after it was met, there is no tick
     assert [e.type for e in outcomes] == ["NumberAdded", "NumberAdded", "AlarmRang", "NumberAdded", "AlarmRang"]
     assert timedelta(0) <= outcomes[2].time - alarm < timedelta(seconds=1)

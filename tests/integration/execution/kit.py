@@ -259,7 +259,7 @@ class Worker:
         async def read() -> None:
             async for record in tail:
                 if record.key == self.worker_id:
-                    await self._take(record.envelope, record.payload)
+                    await self._take(record.whole(), record.payload)
 
         jobs = [asyncio.create_task(read()), asyncio.create_task(self._beat())]
         try:

@@ -113,7 +113,7 @@ async def test_a_record_that_cannot_be_read_is_parked_and_the_rest_goes_on(topic
         await topics.appender.append_bytes(topics.events, b"k", None),
         await topics.appender.append_bytes(topics.events, b"k", add(1).model_copy(update={"type": "OfTomorrow"}).to_bytes()),
     ]
-    good = (await topics.events_before(poison[0].offset))[0].envelope
+    good = (await topics.events_before(poison[0].offset))[0].whole()
     data = {"number": 2, "total": 3}
     await topics.appender.append(topics.events, "acme", good.model_copy(update={"id": uuid4(), "data": data}))
     projector = projector_of(topics, database)
