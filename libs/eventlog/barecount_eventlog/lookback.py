@@ -33,11 +33,16 @@ class Lookback:
         self._consumer: AIOKafkaConsumer = consumer_of(kafka, client_id, max_wait_ms=100)
 
     async def __aenter__(self) -> Self:
-        await self._consumer.start()
-        client: Any = self._consumer._client
-        # else every first question about a topic meets no leader and waits for a retry; and aiokafka's stop fails with CancelledError
-        # while a task that its start created has not run once
-        await client.set_topics(self._topics)
+        try:
+            await self._consumer.start()
+            client: Any = self._consumer._client
+            # else every first question about a topic meets no leader and waits for a retry; and aiokafka's stop fails with CancelledError
+            # while a task that its start created has not run once
+            await client.set_topics(self._topics)
+        except BaseException:
+            # nobody else would: its connection and its tasks would stay for the life of the process
+            await close(self._consumer.stop(), "lookback")
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -61,7 +66,8 @@ class Lookback:
         """
         first = (await self._consumer.beginning_offsets([where]))[where]
         back = _FIRST_LOOK
-        start = offset
+        # not the offset alone: a partition's end is a marker
+        start = max(first, offset - back)
         while offset >= first:
             for record in reversed(await self._range(where, start, offset)):
                 try:
@@ -91,6 +97,7 @@ class Lookback:
         if where not in consumer.assignment():
             consumer.assign([where])
         consumer.seek(where, first)
+        consumer.resume(where)
         try:
             async with asyncio.timeout(READ_SECONDS):
                 # the position steps over control markers and aborted records, so it passes the last offset
@@ -99,6 +106,9 @@ class Lookback:
                     found += [recorded(raw) for raw in fetched.get(where, ()) if raw.offset <= last]
         except OffsetOutOfRangeError as error:
             raise LogTruncated(f"{where.topic}/{where.partition} does not hold offset {first} (any more)") from error
+        finally:
+            # else it fetches what comes after, and at the log's end all else on the connection waits behind that fetch
+            consumer.pause(where)
         return found
 
 
