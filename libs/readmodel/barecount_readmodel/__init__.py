@@ -1,6 +1,6 @@
 """PostgreSQL: exactly-once projector, rebuild, consistency tokens.
 
-Errors (one tree): ReadModelError > QueryRoleMissing, NotYetProjected, TokenError, AsOfError, ProjectionTaken, RebuildError
+Errors (one tree): ReadModelError > DatabaseAway, QueryRoleMissing, NotYetProjected, TokenError, AsOfError, ProjectionTaken, RebuildError
 (> RebuildUnderWay, NoLiveModel, NothingToRollBackTo, ModelsDiffer, SwapBlocked, LogTooShort).
 """
 
@@ -10,6 +10,7 @@ from .errors import (
     UNASKABLE,
     UNREACHABLE,
     AsOfError,
+    DatabaseAway,
     LogTooShort,
     ModelsDiffer,
     NoLiveModel,
@@ -40,6 +41,7 @@ __all__ = [
     "AsOfError",
     "Connection",
     "Database",
+    "DatabaseAway",
     "EntityEvents",
     "LogTooShort",
     "ModelsDiffer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Final, Self
 
 import asyncpg
 
-from .errors import QueryRoleMissing, ReadModelError
+from .errors import DatabaseAway, QueryRoleMissing, ReadModelError
 from .pipelined import Prepared
 from .schema import create, literal, prepare, quoted
 from .view import Connection, View, schema_of
@@ -22,6 +23,9 @@ EVERY_TENANT: Final = "*"
 IDLE_IN_TRANSACTION: Final = "10s"
 # frozen between a statement's messages it is `active`, not idle; no honest batch takes so long (needs PostgreSQL 17)
 TRANSACTION: Final = "60s"
+# a projector's batch may be long; whoever asks is waiting: for a connection, and for each statement
+BATCH_SECONDS: Final = 60.0
+ASK_SECONDS: Final = 10.0
 
 
 class Database:
@@ -45,7 +49,7 @@ class Database:
                 min_size=least,
                 max_size=connections,
                 max_inactive_connection_lifetime=60,
-                command_timeout=60,
+                command_timeout=seconds,
                 reset=_as_it_is,
                 server_settings={
                     "application_name": service,
@@ -54,7 +58,7 @@ class Database:
                     **(session or {}),
                 },
             )
-            for least in (1, 0)
+            for least, seconds in ((1, BATCH_SECONDS), (0, ASK_SECONDS))
         ]
         database = cls(pool, readers, service)
         try:
@@ -87,24 +91,19 @@ class Database:
     async def query(self, tenant: str) -> AsyncIterator[Connection]:
         """One read-only transaction as the query role: table names are the views', rows are the tenant's.
 
-        tenant: EVERY_TENANT for policies and internal reads only, never from a caller. Raises: ReadModelError before `prepare`.
+        tenant: EVERY_TENANT for policies and internal reads only, never from a caller. Raises: ReadModelError before `prepare`;
+        DatabaseAway when it does not answer within some 10 s a statement.
         """
         if self.schema is None:
             raise ReadModelError("the read model is not prepared yet: start the projector first")
         if not tenant:
             raise ValueError("a query needs a tenant")
-        async with self._readers.acquire() as conn:
-            # one round trip instead of two
-            await conn.execute(
-                f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path TO {quoted(self.schema)}; "
-                f"{self._as_tenant(tenant)}"
-            )
-            try:
-                yield conn
-            finally:
-                # there is nothing to commit; a connection that is lost has rolled back by itself
-                with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                    await conn.execute("ROLLBACK")
+        # one round trip instead of two
+        begin = (
+            f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path TO {quoted(self.schema)}; {self._as_tenant(tenant)}"
+        )
+        async with self._transaction(begin) as conn:
+            yield conn
 
     @asynccontextmanager
     async def scratch(self, tenant: str, views: Sequence[View], fill: Callable[[Connection], Awaitable[None]]) -> AsyncIterator[Connection]:
@@ -115,16 +114,31 @@ class Database:
         """
         if not tenant:
             raise ValueError("a query needs a tenant")
-        async with self._readers.acquire() as conn:
-            transaction = conn.transaction()
-            await transaction.start()
-            try:
-                await create(conn, f"{self.service}_scratch_{secrets.token_hex(6)}", views, query_role=self.query_role)
-                await fill(conn)
-                await conn.execute(f"SET TRANSACTION READ ONLY; {self._as_tenant(tenant)}")
-                yield conn
-            finally:
-                await transaction.rollback()
+        async with self._transaction("BEGIN") as conn:
+            await create(conn, f"{self.service}_scratch_{secrets.token_hex(6)}", views, query_role=self.query_role)
+            await fill(conn)
+            await conn.execute(f"SET TRANSACTION READ ONLY; {self._as_tenant(tenant)}")
+            yield conn
+
+    @asynccontextmanager
+    async def _transaction(self, begin: str) -> AsyncIterator[Connection]:
+        """A reader's transaction: rolled back in any case, because there is nothing to commit. Raises: DatabaseAway; asyncpg's errors."""
+        try:
+            async with self._readers.acquire(timeout=ASK_SECONDS) as conn:
+                try:
+                    await conn.execute(begin)
+                    yield conn
+                except (TimeoutError, asyncio.CancelledError):
+                    # a server that does not answer would not answer to ROLLBACK either: it does that by itself when the connection is gone
+                    conn.terminate()
+                    raise
+                finally:
+                    # a connection that is lost has rolled back by itself
+                    with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                        await conn.execute("ROLLBACK")
+        except OSError as error:
+            # of a refused connection, of a name that does not resolve, of a server that is silent
+            raise DatabaseAway(f"the database of {self.service} does not answer: {str(error) or type(error).__name__}") from error
 
     def _as_tenant(self, tenant: str) -> str:
         return f"SET LOCAL barecount.tenant = {literal(tenant)}; SET LOCAL ROLE {quoted(self.query_role)}"

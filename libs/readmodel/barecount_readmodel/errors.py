@@ -26,6 +26,10 @@ class ReadModelError(Exception):
     """Anything that this library raises by itself."""
 
 
+class DatabaseAway(ReadModelError, ConnectionError):
+    """A query found no database, or none that answers in time; nothing was read, and the same question is safe to ask again."""
+
+
 class QueryRoleMissing(ReadModelError):
     """The role under which queries run does not exist, and this login may not create it."""
 

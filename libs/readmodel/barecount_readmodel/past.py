@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -36,6 +36,8 @@ Beside = Callable[[Connection, Mapping[TopicPartition, int], Sequence[Recorded]]
 MOST_EVENTS: Final = 5_000
 # so many of these answers are made at once; the pool's other connections stay for questions about today
 AT_ONCE: Final = 2
+# from the question to its rows, the wait for a turn included: with what closing costs, less than any client of ours waits
+ANSWER_SECONDS: Final = 20.0
 # a clock of another machine may be behind ours by less than this
 SETTLED_AFTER: Final = timedelta(seconds=60)
 _FOREVER: Final = "private, max-age=31536000, immutable"
@@ -116,29 +118,35 @@ class Past:
         """The rows of the thing at a moment; without `as_of` all rows of the tenant as they are.
 
         A thing that did not exist then, or is another tenant's, has no rows. Raises: Problem `as-of-malformed`, `as-of-foreign`,
-        `as-of-future`, `as-of-too-long`; `not-yet-projected` when what was asked for until then is not decided yet.
+        `as-of-future`, `as-of-too-long`; `not-yet-projected` when what was asked for until then is not decided yet;
+        `service-unavailable` when log or database is away for longer than 20 s, or so many ask that no turn comes.
         """
         if as_of is None:
             async with self._database.query(tenant) as conn:
                 yield Seen(conn, await self._today(conn, tenant))
             return
-        async with self._turns:
+        async with AsyncExitStack() as stack:
             try:
-                cut, forever, records = await self._recorded(tenant, parse_moment(as_of), thing)
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await stack.enter_async_context(self._turns)
+                    cut, forever, records = await self._recorded(tenant, parse_moment(as_of), thing)
+
+                    async def fill(conn: Connection) -> None:
+                        await project(conn, self._views, records)
+
+                    conn = await stack.enter_async_context(self._database.scratch(tenant, self._views, fill))
             except (AsOfError, TokenError) as error:
                 raise Problem(error.code, error.detail) from error
             except NotYetProjected as error:
                 raise Problem("not-yet-projected", str(error)) from error
             except LogTruncated as error:
                 raise Problem("internal-error", f"{error}; the log was restored from an older copy: rebuild the read model") from error
-            except (TimeoutError, KafkaError) as error:
+            except TimeoutError as error:
+                late = f"not told within {ANSWER_SECONDS:g} s: log or read model does not answer, or many questions about the past wait"
+                raise Problem("service-unavailable", late) from error
+            except KafkaError as error:
                 raise Problem("service-unavailable", f"the log does not answer now: {type(error).__name__}") from error
-
-            async def fill(conn: Connection) -> None:
-                await project(conn, self._views, records)
-
-            async with self._database.scratch(tenant, self._views, fill) as conn:
-                yield Seen(conn, cut, forever)
+            yield Seen(conn, cut, forever)
 
     def _places(self, tenant: str) -> list[TopicPartition]:
         """Every partition in which something of the answer may stand."""

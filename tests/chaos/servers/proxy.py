@@ -11,13 +11,18 @@ CHUNK = 65_536
 
 
 class Proxy:
-    """One way. `losing(request)`: the next packet with these bytes reaches the server, and its answer nobody."""
+    """One way. `losing(request)`: the next packet with these bytes reaches the server, and its answer nobody.
+
+    `passing` cleared: nothing goes through in either direction, and no connection ends, as with a server that is frozen.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._open: set[asyncio.StreamWriter] = set()
         self._losing: bytes | None = None
         self.lost = asyncio.Event()
+        self.passing = asyncio.Event()
+        self.passing.set()
 
     def losing(self, request: bytes) -> None:
         self._losing = request
@@ -51,6 +56,7 @@ class Proxy:
             if self._losing is not None and self._losing in data:
                 self._losing = None
                 doomed.set()
+            await self.passing.wait()
             server.write(data)
             await server.drain()
         raise ConnectionResetError
@@ -61,6 +67,7 @@ class Proxy:
                 # the server has answered, so it has done what was asked
                 self.lost.set()
                 raise ConnectionResetError
+            await self.passing.wait()
             client.write(data)
             await client.drain()
         raise ConnectionResetError
