@@ -252,14 +252,15 @@ async def test_a_run_is_told_as_of_the_times_that_it_shows_and_was_not_there_bef
     ended = await execution.get("/runs/run_b", lived.tenant, as_of=now["ended_at"])
     assert ended.json() == now
     before = (datetime.fromisoformat(now["created_at"]) - timedelta(milliseconds=1)).isoformat()
-    told = {
-        (await execution.get("/runs/run_b", tenant, **query)).content
-        for tenant, query in (
-            (lived.tenant, {"as_of": before}),
-            ("t-stranger", {"as_of": now["ended_at"]}),
-            ("t-stranger", {"as_of": before}),
-            ("t-stranger", {}),
-        )
-    }
-    assert len(told) == 1
-    assert json.loads(told.pop())["code"] == "run-not-found"
+    for path in ("/runs/run_b", "/runs/run_b/metrics", "/runs/run_b/partitions"):
+        told = {
+            (await execution.get(path, tenant, **query)).content
+            for tenant, query in (
+                (lived.tenant, {"as_of": before}),
+                ("t-stranger", {"as_of": now["ended_at"]}),
+                ("t-stranger", {"as_of": before}),
+                ("t-stranger", {}),
+            )
+        }
+        assert len(told) == 1, path
+        assert json.loads(told.pop())["code"] == "run-not-found"
