@@ -1,7 +1,7 @@
 """Poison on every topic that a service reads: it is parked or rejected with its reason, an operator sees it, and the partition goes on.
 
 The judges are `barecount status`, /metrics and the broker's own positions. Not here: what an owner's own events topic and the ledger do
-(they stop, and say so: test_an_owners_own_log.py).
+(they stop, and say so: tests/integration/eventlog/test_restore.py).
 """
 
 from __future__ import annotations
