@@ -32,6 +32,7 @@ from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 from faststream.security import BaseSecurity, SASLScram256
 
 from . import telemetry
+from .ending import close
 from .record import Record, record_of
 from .tail import position_of, require_topics
 
@@ -105,7 +106,7 @@ class Policy:
             self._subscriber.running = False
             await self._idle()
             await self._commit(consumer)
-        await self._broker.stop()
+        await close(self._broker.stop(), self.group)
 
     @property
     def ready(self) -> bool:

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaClient, AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from . import telemetry
+from .ending import close
 from .record import Record, record_of
 
 
@@ -49,7 +50,7 @@ class Tail:
         return {(self._tp.topic, self._tp.partition): max(0, stable - position)} if stable is not None and position is not None else {}
 
     async def stop(self) -> None:
-        await self._consumer.stop()
+        await close(self._consumer.stop(), f"tail of {self._tp}")
 
 
 async def tail_partition(kafka: Mapping[str, str | None], topic: str, partition: int, *, client_id: str, start: int | None = None) -> Tail:
@@ -73,7 +74,7 @@ async def tail_partition(kafka: Mapping[str, str | None], topic: str, partition:
             start = (await consumer.end_offsets([tp]))[tp]
         consumer.seek(tp, start)
     except BaseException:
-        await consumer.stop()
+        await close(consumer.stop(), client_id)
         raise
     return Tail(consumer, tp, start)
 
@@ -85,7 +86,7 @@ async def require_topics(kafka: Mapping[str, str | None], topics: Sequence[str])
         await client.bootstrap()
         missing = set(topics) - (await client.fetch_all_metadata()).topics()
     finally:
-        await client.close()
+        await close(client.close(), "probe of topics")
     if missing:
         raise ReaderError(f"no topic {', '.join(sorted(missing))}, or no permission to read: create the topics of contracts/topics.yaml")
 

@@ -46,6 +46,7 @@ READER_STARTED: Final = "reader.started"
 READER_RETRY: Final = "reader.retry"
 READER_PARKED: Final = "reader.parked"
 READER_COMMIT_FAILED: Final = "reader.commit_failed"  # the records since the last commit come again
+CLIENT_ABANDONED: Final = "client.abandoned"  # a Kafka client that could not be closed; nothing waits for it
 READER_FAILED: Final = "reader.failed"  # a permanent error and nowhere to park: the reader stands, the service must be looked at
 READER_REWOUND: Final = "reader.rewound"  # the frame around the handler failed; the record is read again
 

@@ -18,7 +18,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from barecount_chassis import CommandBus, telemetry
 from barecount_contracts import EnvelopeError, ReplayRequested, ReportLedgerFacts
-from barecount_eventlog import Batch, KafkaSettings, Reader, Recorded, beginning_offsets, consumer_of, end, end_offsets
+from barecount_eventlog import Batch, KafkaSettings, Reader, Recorded, beginning_offsets, close, consumer_of, end, end_offsets
 
 from . import metrics
 from .adapters.ledger import LedgerFollower
@@ -81,7 +81,7 @@ class LedgerPolicy:
         await end(*self._tasks)
         await self._follower.stop()
         if self._positions is not None:
-            await self._positions.stop()
+            await close(self._positions.stop(), self._group)
 
     @property
     def ready(self) -> bool:

@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaConnectionError
 from barecount_chassis import PermanentError, Policy, ReaderError, Record, tail_partition, telemetry
 from confluent_kafka.admin import AdminClient, NewTopic
 from opentelemetry import trace
@@ -335,3 +337,34 @@ async def test_a_policy_and_a_tail_live_through_a_crash_of_the_broker() -> None:
             await tail.stop()
         assert sorted(set(seen.numbers)) == [0, 1, 2, 3, 4, 5]
         assert seen.numbers[-3:] == [3, 4, 5]
+
+
+@pytest.fixture(params=[asyncio.CancelledError, KafkaConnectionError], ids=lambda kind: kind.__name__)
+def unclosable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called: from now on every client is closed and then raises, as aiokafka's own does when its broker died."""
+
+    def begin() -> None:
+        for client, name in ((AIOKafkaConsumer, "stop"), (AIOKafkaClient, "close")):
+            closing = getattr(client, name)
+
+            async def raising(self: Any, closing: Any = closing) -> None:
+                await closing(self)
+                raise request.param
+
+            monkeypatch.setattr(client, name, raising)
+
+    return begin
+
+
+async def test_who_stops_readers_whose_clients_cannot_be_closed_goes_on(kafka: Kafka, unclosable: Callable[[], None]) -> None:
+    topic, seen = new_topic(kafka), Collected()
+    policy = Policy(values(kafka), service="command", name=topic, topics=[topic], handle=seen)
+    await policy.start()
+    tail = await tail_partition(values(kafka), topic, 0, client_id="worker-1")
+    unclosable()
+    another = await tail_partition(values(kafka), topic, 0, client_id="worker-2")
+    with pytest.raises(ReaderError, match="no topic nowhere"):
+        await tail_partition(values(kafka), "nowhere", 0, client_id="worker-3")
+    for reader in (tail, another, policy):
+        await reader.stop()
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from barecount_chassis import telemetry
 from barecount_contracts import EnvelopeError, LedgerBatch, LedgerCheckpoint, LedgerFacts, Message
-from barecount_eventlog import KafkaSettings, Reader, Recorded, beginning_offsets, consumer_of, end_offsets, recorded
+from barecount_eventlog import KafkaSettings, Reader, Recorded, beginning_offsets, close, consumer_of, end_offsets, recorded
 
 from barecount_command import metrics
 from barecount_command.domain.ledger import LedgerCopy, Place
@@ -54,7 +54,7 @@ class LedgerFollower:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._looker is not None:
-            await self._looker.stop()
+            await close(self._looker.stop(), "command.ledger-look")
 
     @property
     def caught_up(self) -> bool:
