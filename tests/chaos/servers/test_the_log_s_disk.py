@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,7 +31,7 @@ pytestmark = [
 
 
 @contextmanager
-def broker_in(folder: Path) -> Iterator[tuple[KafkaServer, KafkaSettings]]:
+def broker_in(folder: Path, properties: Mapping[str, object] | None = None) -> Iterator[tuple[KafkaServer, KafkaSettings]]:
     passwords = Passwords.of(folder)
     port, controller = free_ports(2)
     server = KafkaServer(
@@ -42,6 +42,7 @@ def broker_in(folder: Path) -> Iterator[tuple[KafkaServer, KafkaSettings]]:
         log=folder / "kafka.log",
         ends_with_parent=True,
         options=LEAN,
+        properties=properties,
     )
     try:
         server.start()
