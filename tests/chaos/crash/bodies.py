@@ -88,8 +88,8 @@ async def handler(given: dict[str, Any], tell: Tell) -> None:
 
 async def projector(given: dict[str, Any], tell: Tell) -> None:
     # a frozen transaction holds its successor for as long; the product's are 10 s and 60 s
-    session = {"idle_in_transaction_session_timeout": "1s", "transaction_timeout": "2s"}
-    opened = await Database.open(given["database"], service=given["service"], session=session)
+    database.IDLE_IN_TRANSACTION, database.TRANSACTION = "1s", "2s"
+    opened = await Database.open(given["database"], service=given["service"])
     views = [NumbersView(given["events"])]
     worker = Projector(kafka=KafkaSettings(**given["kafka"]), database=opened, service=given["service"], views=views, max_batch=20)
     await worker.start()

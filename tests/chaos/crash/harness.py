@@ -10,15 +10,15 @@ import random
 import signal
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.crash.points import ANY, ROOT, Fault
+from tests.chaos.crash.points import ANY, ROOT, Fault, frames_of
 
 # CI takes one seed a kind; BARECOUNT_CHAOS_SEEDS counts over all kinds
 KINDS = 5
@@ -82,13 +82,16 @@ class Process:
 
 
 class Nursery:
-    """`async with Nursery.open()`. hits: (kind, signal, point) of every fault that was met in this session."""
+    """`async with Nursery.open()`. hits: (kind, signal, point) of every fault that was met in this session; missed: how many were not."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process, self._log = process, log
         self._numbers, self._waiting = count(1), dict[str, Process]()
         self.hits: Counter[tuple[str, str, str]] = Counter()
         self.missed = 0
+        # by kind, what processes came by; and the points of a publish, which are no awaits
+        self.seen: dict[str, set[str]] = defaultdict(set)
+        self.lines: set[str] = set()
 
     @classmethod
     @asynccontextmanager
@@ -136,34 +139,57 @@ class Nursery:
         process.changed.set()
         with contextlib.suppress(ConnectionError):
             while line := await reader.readline():
-                process.said.append(json.loads(line))
+                process.said.append(told := json.loads(line))
+                if told["is"] == "seen":
+                    self.seen[process.name.rpartition("-")[0]] |= told["points"].keys()
                 process.changed.set()
         process.gone = True
         process.changed.set()
         writer.close()
 
 
-def faults_of(kind: str, seed: int, scouted: Scouted, few: int = 2) -> list[Fault]:
-    """The faults of a seed, both signals in turn: three, or as CI takes one seed only, a `few`. Without scouts any n-th point is taken."""
+def faults_of(kind: str, seed: int, scouted: Scouted, few: int = 2, before: Collection[str] = ()) -> list[Fault]:
+    """The faults of a seed, both signals in turn: three, or as CI takes one seed only, a `few`. Without scouts any n-th point is taken.
+
+    before: the points that are taken before the others.
+    """
     faults = FAULTS if SEEDS > 1 else few
     asked = os.environ.get("BARECOUNT_CHAOS_FAULTS")
     if asked:
         return [Fault.read(one) for one in asked.split(" ; ")]
     dice = random.Random(f"{kind} {seed}")
-    signals = ["KILL", "STOP"] * faults
-    if dice.random() < 0.5:
-        signals.reverse()
+    if not scouted:
+        signals = ["KILL", "STOP"] * faults
+        if dice.random() < 0.5:
+            signals.reverse()
+        return [Fault(signals[number], ANY, int(10 ** dice.uniform(0.5, 3.0))) for number in range(faults)]
     found = []
     for number in range(faults):
-        if scouted:
-            # every point in turn over the seeds, so that many seeds meet them all
-            known = scouted[min(number, len(scouted) - 1)]
-            names = sorted(known)
-            name = names[(seed * faults + number) * 7919 % len(names)]
-            found.append(Fault(signals[number], name, dice.randint(1, max(1, min(4, known[name])))))
-        else:
-            found.append(Fault(signals[number], ANY, int(10 ** dice.uniform(0.5, 3.0))))
+        # the first process comes by other points than those that take over; all of these share the last scout's
+        scout = min(number, len(scouted) - 1)
+        sharing = faults - scout if scout == len(scouted) - 1 else 1
+        known = scouted[scout]
+        names = in_turn(known, before)
+        turn = seed * sharing + number - scout
+        name = names[turn % len(names)]
+        # with the other signal in the next round
+        kind_of_end = ("KILL", "STOP")[(turn + turn // len(names)) % 2]
+        found.append(Fault(kind_of_end, name, dice.randint(1, max(1, min(4, known[name])))))
     return found
+
+
+def in_turn(points: Iterable[str], before: Collection[str] = ()) -> list[str]:
+    """In the order in which seeds take them: those of `before`, then those that stand at an await at which none before them does."""
+    ordered = sorted(point for point in points if point)
+    # in an order that has nothing to do with the way of the work, so that few seeds are spread over it
+    random.Random(0).shuffle(ordered)
+    ordered.sort(key=lambda point: point not in before)
+    first, others, known = list[str](), list[str](), set[str]()
+    for point in ordered:
+        frames = set(frames_of(point))
+        (others if frames <= known else first).append(point)
+        known |= frames
+    return first + others
 
 
 async def race(

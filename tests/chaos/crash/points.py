@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Generator
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -141,6 +141,11 @@ def named(coro: Any) -> str:
     return f"{chain} | {foreign}" if foreign else chain
 
 
+def frames_of(point: str) -> list[str]:
+    """The product's own frames in a point's name."""
+    return point.partition(" | ")[0].split(" > ")
+
+
 def line_of(module: str, text: str) -> str:
     """`track.py:115`: the one line of a module that awaits this."""
     path = ROOT / module
@@ -148,13 +153,42 @@ def line_of(module: str, text: str) -> str:
     return f"{path.name}:{line}"
 
 
-def awaits_of(*modules: str) -> dict[str, tuple[int, int]]:
-    """Every await of these source files: `owner.py:227` -> its first and last line. The list against which a run is measured."""
-    found = {}
-    for module in modules:
-        path = ROOT / module
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith):
-                last = node.end_lineno if isinstance(node, ast.Await) else node.body[0].lineno - 1
-                found[f"{path.name}:{node.lineno}"] = (node.lineno, max(node.lineno, last or 0))
-    return found
+@dataclass(frozen=True, slots=True)
+class Await:
+    """One await of a module under test, from its first to its last line."""
+
+    file: str
+    first: int
+    last: int
+    within: str
+    what: str
+
+    @property
+    def name(self) -> str:
+        """`owner.py:149 Owner._take_over: writer.open()`."""
+        return f"{self.file}:{self.first} {self.within}: {self.what}"
+
+    def holds(self, frame: str) -> bool:
+        """Whether a frame of a crash point, `owner.py:149`, stands here."""
+        file, _, line = frame.partition(":")
+        return file == self.file and self.first <= int(line) <= self.last
+
+
+def awaits_of(*modules: str) -> list[Await]:
+    """Every await of these source files: the list against which a run is measured. `async with asyncio.timeout` alone waits for nothing."""
+    return [found for module in modules for found in _awaits(ROOT / module, ast.parse((ROOT / module).read_text()), ())]
+
+
+def _awaits(path: Path, node: ast.AST, within: tuple[str, ...]) -> Iterator[Await]:
+    for child in ast.iter_child_nodes(node):
+        named_here = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        yield from _awaits(path, child, (*within, child.name) if named_here else within)  # type: ignore[attr-defined]
+        if isinstance(child, ast.Await):
+            what, last = ast.unparse(child.value), child.end_lineno
+        elif isinstance(child, ast.AsyncFor):
+            what, last = ast.unparse(child.iter), child.body[0].lineno - 1
+        elif isinstance(child, ast.AsyncWith) and not ast.unparse(child.items[0]).startswith("asyncio.timeout("):
+            what, last = ast.unparse(child.items[0].context_expr), child.body[0].lineno - 1
+        else:
+            continue
+        yield Await(path.name, child.lineno, max(child.lineno, last or 0), ".".join(within), what)
