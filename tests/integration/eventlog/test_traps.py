@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.producer.sender import Sender
 from barecount_eventlog import (
+    AppendFailed,
     FencedWriter,
     Handler,
     OutRecord,
@@ -188,6 +190,19 @@ async def test_traps_13_and_15_an_unknown_error_is_a_new_take_over_that_repeats_
     await handler.stop()
     assert [e.envelope.cause.offset for e in await topics.outcomes() if e.envelope.cause] == [0, 1]
     assert handler.state(0).totals["acme"] == 3
+
+
+async def test_an_appender_whose_sender_died_goes_on_with_another(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka's sender ends at an error that it does not know, and its producer then takes nothing any more."""
+
+    async def unknown(self: Sender, *given: Any) -> None:
+        raise RuntimeError("an answer that aiokafka does not know")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sender, "_send_produce_req", unknown)
+        with pytest.raises(AppendFailed):
+            await topics.appender.append(topics.inbox, "acme", add(1))
+    await topics.appender.append(topics.inbox, "acme", add(2))
 
 
 async def test_trap_14_a_writer_that_cannot_start_says_so(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
