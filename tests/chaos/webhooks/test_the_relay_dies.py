@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,6 +138,24 @@ async def test_whenever_the_relay_is_killed_every_event_is_taken(relays: Relays,
             numbers.setdefault(one.data["delivery_id"], []).append(one.data["attempt"])
     # the count goes on over every kill
     assert all(sorted(set(seen)) == list(range(1, max(seen) + 1)) for seen in numbers.values())
+
+
+async def test_of_two_relays_one_delivers_and_the_other_goes_on_when_it_dies(
+    relays: Relays, own_kafka: Kafka, own_receiver: Receiver
+) -> None:
+    async with appending(own_kafka, "streams") as streams, appending(own_kafka, "command") as command:
+        first = await relays.start()
+        await relays.start()
+        endpoint = await created(command, "c-two", own_receiver.url("/two"))
+        sent = [(await publish(streams, change("c-two", f"run-{n}"))).id for n in range(30)]
+        await own_receiver.waits_for("/two", len(sent))
+        await attempts(own_kafka, endpoint, 2 * len(sent))
+        await relays.kill(first)
+        sent += [(await publish(streams, change("c-two", f"run-{n}"))).id for n in range(30, 35)]
+        await own_receiver.waits_for("/two", len(sent))
+        said = [record.envelope for record in await attempts(own_kafka, endpoint, 2 * len(sent))]
+    assert Counter(one.id for one in own_receiver.at("/two")) == Counter(sent), "each event was sent once"
+    assert Counter(one.data["event_id"] for one in said if one.type == "WebhookAttemptStarted") == Counter(sent)
 
 
 async def created(command: Any, tenant: str, url: str) -> str:
