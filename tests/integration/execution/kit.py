@@ -23,6 +23,7 @@ from barecount_contracts import (
     Cause,
     ContractRegistered,
     Envelope,
+    Heading,
     InterruptTask,
     Message,
     PipelineCreated,
@@ -259,7 +260,7 @@ class Worker:
         async def read() -> None:
             async for record in tail:
                 if record.key == self.worker_id:
-                    await self._take(record.whole(), record.payload)
+                    await self._take(record.envelope, record.payload)
 
         jobs = [asyncio.create_task(read()), asyncio.create_task(self._beat())]
         try:
@@ -278,7 +279,7 @@ class Worker:
             for task in list(self.open.values()):
                 await self.alive(task)
 
-    async def _take(self, envelope: Envelope, payload: Message) -> None:
+    async def _take(self, envelope: Heading, payload: Message) -> None:
         match payload:
             case RunTask() as task if task.task.incarnation == self.incarnation:
                 self.tenants[task.task.nonce] = envelope.tenant

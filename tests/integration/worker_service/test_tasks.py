@@ -62,7 +62,7 @@ async def test_dead_letters_and_log_lines_stand_in_the_log_before_the_report_tha
     assert isinstance(done, ReportTaskSucceeded)
     records = [one for one in execution.said if getattr(one.payload, "run_id", "") == "run-letters"]
     beside = [one.envelope.time for one in records if isinstance(one.payload, RecordDeadLettered | RunLogged)]
-    (final,) = [one.whole() for one in records if one.payload is done]
+    (final,) = [one.envelope for one in records if one.payload is done]
     # acknowledged before: each was made, sent and answered by the broker before the report was made
     assert len(beside) > done.metrics.dead_lettered > 0
     assert max(beside) < final.time
@@ -188,7 +188,7 @@ async def test_executions_gate_lets_every_report_and_announcement_in(execution: 
     await run_stages(execution, announced, "run-signed", DAY, "read")
     gate = Keyring(worker.keys, "execution").gate()
 
-    commands = [one.whole() for one in execution.said if not isinstance(one.payload, RunLogged | RecordDeadLettered)]
+    commands = [one.envelope for one in execution.said if not isinstance(one.payload, RunLogged | RecordDeadLettered)]
 
     assert {command.type for command in commands} == {"AnnounceWorker", "ReportTaskStarted", "ReportTaskSucceeded"}
     assert [gate(command, None) for command in commands] == [None] * len(commands)
