@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from barecount_contracts import Cause, Heading, RecordRejected
@@ -46,9 +47,10 @@ Buckets = tuple[tuple[int, Ids], ...]
 MarkKey = tuple[str, int, str]  # source topic, source partition, command type: two policies may read one log at different speeds
 
 
-@dataclass(frozen=True, slots=True)
-class Books:
-    """inbox_next: the first inbox offset without an outcome. clock: ms since 1970, the newest broker time, never going backwards.
+class Books(NamedTuple):
+    """A tuple, because one is made for every event that is restored.
+
+    inbox_next: the first inbox offset without an outcome. clock: ms since 1970, the newest broker time, never going backwards.
 
     buckets: (index, ids) from old to new, `BUCKETS` of them cover the idempotency window; an old one is dropped whole.
     rejected: how many inbox records were let in by nobody, by code, since the log began.
@@ -58,8 +60,8 @@ class Books:
     inbox_next: int = 0
     clock: int = 0
     buckets: Buckets = ()
-    marks: Map[MarkKey, Mark] = field(default_factory=Map)
-    rejected: Map[str, int] = field(default_factory=Map)
+    marks: Map[MarkKey, Mark] = Map()
+    rejected: Map[str, int] = Map()
 
     @classmethod
     def empty(cls, window: timedelta) -> Books:

@@ -23,6 +23,7 @@ VALUE: Final = 32
 SEALED: Final = 32_768
 _SLOTS: Final = 65_536
 _EMPTY: Final = 0xFFFF
+_NONE: Final[Map[bytes, bytes]] = Map()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,18 @@ class _Block:
         return None
 
 
-@dataclass(frozen=True, slots=True)
 class Ids:
-    """An id is added once; were it added again, its first time stands. value: bytes of every value."""
+    """An id is added once; were it added again, its first time stands. value: bytes of every value.
 
-    value: int = VALUE
-    _loaded: bytes = b""
-    _sealed: tuple[_Block, ...] = ()
-    _fresh: Map[bytes, bytes] = field(default_factory=Map)
+    No dataclass: one is made for every event that is restored, and a frozen one takes three times as long.
+    """
+
+    __slots__ = ("_fresh", "_loaded", "_sealed", "value")
+
+    def __init__(
+        self, value: int = VALUE, _loaded: bytes = b"", _sealed: tuple[_Block, ...] = (), _fresh: Map[bytes, bytes] = _NONE
+    ) -> None:
+        self.value, self._loaded, self._sealed, self._fresh = value, _loaded, _sealed, _fresh
 
     @property
     def entry(self) -> int:
@@ -87,10 +92,11 @@ class Ids:
         return self._fresh.get(key)
 
     def add(self, key: bytes, value: bytes) -> Ids:
-        if key in self._fresh:
+        held = self._fresh
+        if key in held:
             return self
         # not looked for in the blocks: who adds has asked before, and were it there twice the older one is found
-        fresh = self._fresh.set(key, value)
+        fresh = held.set(key, value)
         if len(fresh) < SEALED:
             return Ids(self.value, self._loaded, self._sealed, fresh)
         block = _Block.of(_sorted(key + value for key, value in fresh.items()), self.entry)

@@ -63,6 +63,9 @@ def evolve(state: State, event: Heading) -> State:
 
 def _apply(tenant: Tenant, event: Heading) -> Tenant:
     match event.payload():
+        # first: of a long log most events admit a run
+        case RunRequested() as fact:
+            return _run(tenant, fact.run_id, fact.plan)
         case ContractRegistered() as fact:
             versions = tenant.contracts.get(fact.name, Map())
             held = Contract(fact.digest, len(canonical_bytes(fact.document)))
@@ -78,8 +81,6 @@ def _apply(tenant: Tenant, event: Heading) -> Tenant:
         case PipelineDeleted() as fact:
             pipeline = replace(tenant.pipelines[fact.name], deleted=True, environments=Map())
             return replace(tenant, pipelines=tenant.pipelines.set(fact.name, pipeline))
-        case RunRequested() as fact:
-            return _run(tenant, fact.run_id, fact.plan)
         case ReplayRequested() as fact:
             by, chain = event.principal or "", str(event.correlation)
             asked = Asked(fact.run_id, fact.contract_version, fact.data_partition, fact.manifest_version, by, chain)
@@ -143,6 +144,7 @@ def _manifest(tenant: Tenant, fact: PipelineCreated | PipelineUpdated) -> Tenant
 
 
 def _run(tenant: Tenant, run_id: str, plan: PlanSummary) -> Tenant:
-    places = [place_of(plan.pipeline, plan.environment, one) for one in plan.data_partitions]
-    newest = tenant.newest_runs.update(dict.fromkeys(places, run_id))
+    newest = tenant.newest_runs
+    for one in plan.data_partitions:
+        newest = newest.set(place_of(plan.pipeline, plan.environment, one), run_id)
     return tenant.with_runs(tenant.runs.add(run_id, plan.pipeline), newest)
