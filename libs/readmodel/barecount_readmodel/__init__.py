@@ -1,7 +1,7 @@
 """PostgreSQL: exactly-once projector, rebuild, consistency tokens.
 
 Errors (one tree): ReadModelError > DatabaseAway, QueryRoleMissing, NotYetProjected, TokenError, AsOfError, ProjectionTaken, RebuildError
-(> RebuildUnderWay, NoLiveModel, NothingToRollBackTo, ModelsDiffer, SwapBlocked, LogTooShort).
+(> RebuildUnderWay, NoLiveModel, NothingToRollBackTo, ModelsDiffer, SwapBlocked, LogTooShort, ShareLost).
 """
 
 from .concerning import EntityEvents
@@ -21,6 +21,7 @@ from .errors import (
     ReadModelError,
     RebuildError,
     RebuildUnderWay,
+    ShareLost,
     SwapBlocked,
     TokenError,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "RebuildError",
     "RebuildUnderWay",
     "Seen",
+    "ShareLost",
     "Source",
     "SwapBlocked",
     "Thing",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Self
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
 
 from aiokafka import TopicPartition
 from barecount_eventlog import Batch, KafkaSettings, Reader, beginning_offsets, cluster_of, end_offsets
@@ -25,36 +25,46 @@ STALLED_SECONDS: Final = 30.0
 
 
 class Bulk:
-    """Projects `database.schema` (see Database.use). Stop it after use; `done` counts offsets, `retained` names what the log lost."""
+    """Projects `database.schema`: look, then to. Stop it after use; `done` counts offsets, `retained` names what the log lost.
 
-    def __init__(self, kafka: KafkaSettings, database: Database, views: Sequence[View]) -> None:
-        self._kafka, self._database, self._views = kafka, database, tuple(views)
+    only: of these partitions, whose positions stand in the schema already; else of all that the views want.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, database: Database, views: Sequence[View], only: Collection[TopicPartition] | None = None
+    ) -> None:
+        self._kafka, self.database, self._views = kafka, database, tuple(views)
+        self._only = None if only is None else frozenset(only)
         self._tracks: dict[TopicPartition, Track] = {}
         self._rest: dict[TopicPartition, Batch | None] = {}
         self._reader: Reader | None = None
         self.first: dict[TopicPartition, int] = {}
         self.done = 0
 
-    async def start(self) -> Self:
-        """Goes on where the schema's positions are. Raises: TopicMissing, KafkaError, asyncpg's errors."""
+    async def look(self) -> None:
+        """Takes the positions from the schema; again when others have moved them, but before anything was read here.
+
+        Raises: TopicMissing, KafkaError, asyncpg's errors.
+        """
+        assert self._reader is None
         for topic in sorted({topic for view in self._views for topic in view.TOPICS}):
-            self.first |= {TopicPartition(topic, p): offset for p, offset in (await beginning_offsets(self._kafka, topic)).items()}
+            found = {TopicPartition(topic, p): offset for p, offset in (await beginning_offsets(self._kafka, topic)).items()}
+            self.first |= {where: offset for where, offset in found.items() if self._only is None or where in self._only}
         held = await self._positions()
         self._tracks = {
-            where: Track(where, next_, database=self._database, views=self._views, max_batch=BATCH, advance=lambda reached: None)
+            where: Track(where, next_, database=self.database, views=self._views, max_batch=BATCH, advance=lambda reached: None)
             for where, next_ in held.items()
         }
         self._rest = dict.fromkeys(held)
-        begin = {where: max(next_, self.first[where]) for where, next_ in held.items()}
-        # a partition that was paused comes with the next fetch: one that waits for another partition's end would hold it up
-        self._reader = await Reader(
-            self._kafka, begin, client_id=f"{self._database.service}.rebuild", buffer=8 * BATCH, max_wait_ms=FETCH_MS
-        ).start()
-        return self
 
     async def stop(self) -> None:
         if self._reader is not None:
             await self._reader.stop()
+
+    @property
+    def unread(self) -> bool:
+        """Whether it has only looked yet."""
+        return self._reader is None
 
     @property
     def retained(self) -> dict[TopicPartition, int]:
@@ -64,11 +74,10 @@ class Bulk:
     def positions(self) -> dict[TopicPartition, int]:
         return {where: track.next for where, track in self._tracks.items()}
 
-    def left(self, goal: Positions) -> int:
-        """Offsets between here and the goal."""
-        return sum(
-            max(0, next_ - max(self._tracks[where].next, self.first[where])) for where, next_ in goal.items() if where in self._tracks
-        )
+    def left(self, goal: Positions) -> dict[TopicPartition, int]:
+        """Offsets between here and the goal, by partition; without those that have reached it."""
+        found = {where: next_ - max(self._tracks[where].next, self.first[where]) for where, next_ in goal.items() if where in self._tracks}
+        return {where: count for where, count in found.items() if count > 0}
 
     async def ends(self) -> dict[TopicPartition, int]:
         """The log's ends now."""
@@ -82,14 +91,22 @@ class Bulk:
 
         Raises: LogTooShort; whatever a view raised: nothing here is tried again, the next rebuild starts anew.
         """
+        ahead = {where: next_ for where, next_ in goal.items() if where in self._tracks and next_ > self._tracks[where].next}
+        if self._reader is None:
+            self._reader = await self._reading()
         try:
             async with asyncio.TaskGroup() as group:
-                for where, next_ in goal.items():
-                    if where in self._tracks and next_ > self._tracks[where].next:
-                        group.create_task(self._line(where, next_, report))
+                for where, next_ in ahead.items():
+                    group.create_task(self._line(where, next_, report))
         except* Exception as several:
             # the first one ended the others
             raise several.exceptions[0] from several
+
+    async def _reading(self) -> Reader:
+        begin = {where: max(track.next, self.first[where]) for where, track in self._tracks.items()}
+        # a partition that was paused comes with the next fetch: one that waits for another partition's end would hold it up
+        client = f"{self.database.service}.rebuild"
+        return await Reader(self._kafka, begin, client_id=client, buffer=8 * BATCH, max_wait_ms=FETCH_MS).start()
 
     async def _line(self, where: TopicPartition, goal: int, report: Callable[[], None]) -> None:
         assert self._reader is not None
@@ -115,18 +132,20 @@ class Bulk:
     async def _apply(self, track: Track, batch: Batch) -> None:
         if batch.next <= track.next:
             return
-        await track.apply([record for record in batch.records if record.offset >= track.next], batch.next)
+        records = [record for record in batch.records if record.offset >= track.next]
+        await track.apply(records, batch.next)
         self.done += batch.next - max(track.next, batch.start)
         track.next = batch.next
 
     async def _positions(self) -> dict[TopicPartition, int]:
-        table = f"{quoted(self._database.schema or '')}.projection_positions"
-        cluster = await cluster_of(self._kafka)
-        async with self._database.pool.acquire() as conn:
-            await conn.executemany(
-                f"INSERT INTO {table} (topic, partition, next_offset, cluster) VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING",
-                [(where.topic, where.partition, cluster) for where in self.first],
-            )
+        table = f"{quoted(self.database.schema or '')}.projection_positions"
+        cluster = await cluster_of(self._kafka) if self._only is None else None
+        async with self.database.pool.acquire() as conn:
+            if self._only is None:
+                await conn.executemany(
+                    f"INSERT INTO {table} (topic, partition, next_offset, cluster) VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING",
+                    [(where.topic, where.partition, cluster) for where in self.first],
+                )
             rows = await conn.fetch(f"SELECT topic, partition, next_offset FROM {table}")
         held = {TopicPartition(row["topic"], row["partition"]): int(row["next_offset"]) for row in rows}
         return {where: held[where] for where in self.first}

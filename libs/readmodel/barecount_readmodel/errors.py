@@ -110,5 +110,12 @@ class SwapBlocked(RebuildError):
     """The live projector or a long query did not let the swap pass in time."""
 
 
+class ShareLost(RebuildError):
+    """Another process, among which a rebuild was divided, is gone or stands still."""
+
+    def __init__(self, service: str, pid: int | None, what: str) -> None:
+        super().__init__(f"process {pid} of the rebuild of {service} {what}; the live model is as it was, rebuild again")
+
+
 class LogTooShort(RebuildError):
     """The log did not bring the records up to the live model's position in time."""

@@ -7,11 +7,10 @@ the next rebuild begins with dropping `_next`.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import asyncpg
@@ -19,20 +18,21 @@ import structlog
 from barecount_eventlog import KafkaSettings, LogReplaced, demand_same_log
 
 from .bulk import Bulk
-from .database import Database
 from .equality import Comparison, compare
 from .errors import ModelsDiffer, NoLiveModel, NothingToRollBackTo, SwapBlocked
 from .origin import positions_held, remedy
 from .schema import ORIGIN, add_columns, quoted
+from .shares import Share, cores, divided, opened
 from .snapshots import forget
+from .spread import spread
 from .swap import alone, drop, next_of, positions_of, previous_of, stands, swap
 from .view import Connection, View, schema_of
 
 # with less than so many records left, the rest goes in while the live projector is held
 NEARLY: Final = 2_000
 SWAP_TRIES: Final = 3
-# a rebuild that is lost starts anew, so that nothing has to reach the disk before its swap
-SESSION: Final = {"synchronous_commit": "off", "jit": "off", "transaction_timeout": "0"}
+# with less than so many left, starting other processes takes longer than they save
+SPREAD: Final = 50_000
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -41,13 +41,18 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Rebuild:
-    """One service's. report: is told {"service", "step", …} as it goes; `projecting` has events, total, rate (1/s) and eta (s)."""
+    """One service's. report: is told {"service", "step", …} as it goes; `projecting` has events, total, rate (1/s) and eta (s).
+
+    processes: among how many the first stretch is divided, when it has at least `spread` records; the views go through pickle then.
+    """
 
     kafka: KafkaSettings
     url: str
     service: str
     views: Sequence[View]
     report: Report = field(default=lambda said: None)
+    processes: int = field(default_factory=cores)
+    spread: int = SPREAD
 
     @property
     def live(self) -> str:
@@ -147,12 +152,12 @@ class Rebuild:
 
     @asynccontextmanager
     async def _projecting(self, schema: str) -> AsyncIterator[Bulk]:
-        named = {"application_name": f"rebuild of {self.service}: rows, pid {os.getpid()}"}
-        database = await Database.open(self.url, service=self.service, connections=8, session=SESSION | named)
+        database = await opened(self.url, self.service)
         bulk = Bulk(self.kafka, database, self.views)
         try:
             await database.prepare(self.views, schema)
-            yield await bulk.start()
+            await bulk.look()
+            yield bulk
         finally:
             await bulk.stop()
             await database.close()
@@ -160,23 +165,29 @@ class Rebuild:
     async def _near(self, conn: Connection, bulk: Bulk, began: float) -> None:
         """Until hardly anything is left to the live model, which goes on meanwhile."""
         await self._project(bulk, await positions_of(conn, self.live), began)
-        while bulk.left(goal := await positions_of(conn, self.live)) > NEARLY:
+        while sum(bulk.left(goal := await positions_of(conn, self.live)).values()) > NEARLY:
             await self._project(bulk, goal, began)
 
     async def _project(self, bulk: Bulk, goal: Mapping[Any, int], began: float) -> None:
-        total, said = bulk.done + bulk.left(goal), 0.0
+        left, said = bulk.left(goal), 0.0
+        before, total = bulk.done, bulk.done + sum(left.values())
 
-        def progress() -> None:
+        def progress(done: int) -> None:
             nonlocal said
             now = time.monotonic()
             if now - said < 0.2:
                 return
-            said, rate = now, bulk.done / max(now - began, 0.001)
-            self._say("projecting", events=bulk.done, total=total, rate=round(rate), eta=round((total - bulk.done) / max(rate, 1), 1))
+            said, rate = now, done / max(now - began, 0.001)
+            self._say("projecting", events=done, total=total, rate=round(rate), eta=round((total - done) / max(rate, 1), 1))
 
-        await bulk.to(goal, progress)
+        if bulk.unread and total - before >= self.spread and len(parts := divided(left, self.processes)) > 1:
+            to = Share(self.kafka, self.url, self.service, self.views, bulk.database.schema or "", goal)
+            shares = [replace(to, goal={where: goal[where] for where in part}) for part in parts]
+            bulk.done += await spread(shares, bulk.database, lambda done: progress(before + done))
+            await bulk.look()
+        await bulk.to(goal, lambda: progress(bulk.done))
         said = 0.0
-        progress()
+        progress(bulk.done)
 
     async def _compared(self, bulk: Bulk) -> Comparison:
         """At one vector of positions: the live model's snapshot has both its rows and their positions, and it goes on meanwhile."""

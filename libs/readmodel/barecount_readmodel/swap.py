@@ -55,12 +55,30 @@ async def alone(url: str, service: str) -> AsyncIterator[Connection]:
             raise RebuildUnderWay(
                 service, other["application_name"] if other else "another process", other["backend_start"] if other else None
             )
+        await _end_what_was_left(conn, service)
         yield conn
     finally:
         try:
             await conn.close(timeout=5)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
             conn.terminate()
+
+
+async def _end_what_was_left(conn: Connection, service: str) -> None:
+    """Sessions of a killed rebuild whose other processes are a moment late, or frozen with locks on what is dropped next.
+
+    Who holds the right has opened none yet, and nobody else may have any.
+    """
+    await conn.execute(
+        "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND usename = current_user AND starts_with(application_name, $1)",
+        rows_of(service), LOCK_SECONDS * 1000,
+    )  # fmt: skip
+
+
+def rows_of(service: str) -> str:
+    """How the names of the sessions begin that write a rebuild's rows."""
+    return f"rebuild of {service}: rows, pid "
 
 
 async def stands(conn: Connection, schema: str) -> bool:

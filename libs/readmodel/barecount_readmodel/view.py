@@ -18,6 +18,7 @@ class View(Protocol):
 
     DDL: CREATE TABLE and CREATE INDEX with unqualified names; it runs once in the schema of the view set. A table with a column
     `tenant text not null` gets row-level security. TOPICS: whose records `apply` wants. VERSION rises with every change of DDL or apply.
+    A rebuild hands views to other processes, so they go through pickle.
     """
 
     NAME: str

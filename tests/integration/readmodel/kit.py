@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import multiprocessing
+import os
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -63,3 +67,30 @@ async def service_database(postgres: Postgres, *, service: str, query_role: bool
 def fresh_service() -> str:
     """A service name of its own: roles are the server's, not the database's."""
     return f"svc{secrets.token_hex(4)}"
+
+
+class MetView(NumbersView):
+    """Numbers; another process of a rebuild leaves its pid in `folder`, and holds its rows' locks there until a file `go` stands."""
+
+    def __init__(self, folder: str, *topics: str) -> None:
+        super().__init__(*topics)
+        self.folder = folder
+
+    async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
+        await super().apply(conn, records)
+        if multiprocessing.parent_process() is None:
+            return
+        # what was said is done with this
+        await conn.fetchval("SELECT 1")
+        (Path(self.folder) / f"{os.getpid()}.pid").touch()
+        while not (Path(self.folder) / "go").exists():  # noqa: ASYNC110 another process makes it
+            await asyncio.sleep(0.01)
+
+
+class FailingView(NumbersView):
+    """Raises in another process of a rebuild alone."""
+
+    async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
+        if multiprocessing.parent_process() is not None:
+            await conn.fetchval("SELECT 1/0")
+        await super().apply(conn, records)
