@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from barecount_contracts import CloudEvent, Envelope, Heading, Message, Position, catalogue, parse, read
@@ -52,8 +53,7 @@ class Recorded:
     @property
     def is_cloud_event(self) -> bool:
         """Whether the topic's records are CloudEvents instead of envelopes. The catalogue says so, never the record itself."""
-        topic = catalogue().topics.get(self.topic)
-        return topic is not None and topic.form == "cloudevent"
+        return _holds_cloud_events(self.topic)
 
     @property
     def cloud_event(self) -> CloudEvent:
@@ -70,6 +70,12 @@ class Recorded:
             object.__setattr__(self, "_payload", self.cloud_event.change() if self.is_cloud_event else self.envelope.payload())
         assert self._payload is not None
         return self._payload
+
+
+@cache
+def _holds_cloud_events(topic: str) -> bool:
+    known = catalogue().topics.get(topic)
+    return known is not None and known.form == "cloudevent"
 
 
 def recorded(raw: Any) -> Recorded:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
+import asyncpg
 from aiokafka import TopicPartition
 from barecount_eventlog import Batch, KafkaSettings, Reader, beginning_offsets, cluster_of, end_offsets
 
 from .database import Database
 from .errors import LogTooShort
 from .schema import quoted
+from .swap import analyze
 from .track import Track
 from .view import View
 
@@ -20,6 +22,11 @@ Positions = Mapping[TopicPartition, int]
 
 BATCH: Final = 2_000
 FETCH_MS: Final = 20
+DEADLOCK_TRIES: Final = 5
+# PostgreSQL keeps the plans that it made while the tables were empty, when one index looked as good as another, until it is told what is
+# in them: an update by primary key went through all of a tenant's attempts, and a rebuild took four times as long. Told after so many
+# records, and whenever there are twice as many
+ANALYZED: Final = 5_000
 # a log that brings nothing for so long does not hold what the live model has projected
 STALLED_SECONDS: Final = 30.0
 
@@ -40,6 +47,7 @@ class Bulk:
         self._reader: Reader | None = None
         self.first: dict[TopicPartition, int] = {}
         self.done = 0
+        self._analyze_at = ANALYZED
 
     async def look(self) -> None:
         """Takes the positions from the schema; again when others have moved them, but before anything was read here.
@@ -133,9 +141,20 @@ class Bulk:
         if batch.next <= track.next:
             return
         records = [record for record in batch.records if record.offset >= track.next]
-        await track.apply(records, batch.next)
+        for left in reversed(range(DEADLOCK_TRIES)):
+            try:
+                await track.apply(records, batch.next)
+                break
+            except asyncpg.DeadlockDetectedError:
+                # two partitions write the same rows, each in its own order; PostgreSQL took this one's transaction back whole
+                if not left:
+                    raise
         self.done += batch.next - max(track.next, batch.start)
         track.next = batch.next
+        if self.done >= self._analyze_at:
+            self._analyze_at = 2 * self.done
+            async with self.database.pool.acquire() as conn:
+                await analyze(conn, self.database.schema or "")
 
     async def _positions(self) -> dict[TopicPartition, int]:
         table = f"{quoted(self.database.schema or '')}.projection_positions"

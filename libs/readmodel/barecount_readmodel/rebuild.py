@@ -25,14 +25,14 @@ from .schema import ORIGIN, add_columns, quoted
 from .shares import Share, cores, divided, opened
 from .snapshots import forget
 from .spread import spread
-from .swap import alone, drop, next_of, positions_of, previous_of, stands, swap
+from .swap import alone, analyze, drop, next_of, positions_of, previous_of, stands, swap
 from .view import Connection, View, schema_of
 
 # with less than so many records left, the rest goes in while the live projector is held
 NEARLY: Final = 2_000
 SWAP_TRIES: Final = 3
 # with less than so many left, starting other processes takes longer than they save
-SPREAD: Final = 50_000
+SPREAD: Final = 300_000
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -219,8 +219,7 @@ class Rebuild:
 
     async def _swap(self, conn: Connection, bulk: Bulk, coming: str) -> None:
         # a new table without statistics is planned badly
-        for row in await conn.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", coming):
-            await conn.execute(f"ANALYZE {quoted(coming)}.{quoted(row['tablename'])}")
+        await analyze(conn, coming)
         for left in reversed(range(SWAP_TRIES)):
             self._say("swapping", events=bulk.done)
             try:

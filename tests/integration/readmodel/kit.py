@@ -94,3 +94,18 @@ class FailingView(NumbersView):
         if multiprocessing.parent_process() is not None:
             await conn.fetchval("SELECT 1/0")
         await super().apply(conn, records)
+
+
+class DeadlockedView(NumbersView):
+    """Numbers; the first `times` batches end as one of two transactions that wait for each other does, after rows were written."""
+
+    def __init__(self, times: int, *topics: str) -> None:
+        super().__init__(*topics)
+        self.left = times
+
+    async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
+        await super().apply(conn, records)
+        if self.left:
+            self.left -= 1
+            await conn.fetch("SELECT 1")
+            await conn.execute("DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = 'deadlock_detected'; END $$")

@@ -25,7 +25,7 @@ from barecount_readmodel import (
 
 from tests.integration.eventlog.counter import add
 from tests.integration.eventlog.kit import Topics, eventually, handler_of
-from tests.integration.readmodel.kit import NumbersView
+from tests.integration.readmodel.kit import DeadlockedView, NumbersView
 from tests.integration.readmodel.test_projector import decide, numbers, projector_of
 from tests.support.forks import forked
 
@@ -255,3 +255,14 @@ async def test_a_query_that_stays_open_blocks_the_swap_and_is_not_broken(
         await projector.wait(Token.of(place), 10)
         await rebuild_of(topics, database).run()
         assert await marked(database) != before
+
+
+async def test_a_batch_that_postgresql_ends_for_a_deadlock_is_projected_again(topics: Topics, database: Database) -> None:
+    await decide(topics, *(add(n) for n in range(20, 40)))
+    async with live(topics, database):
+        done = await rebuild_of(topics, database, DeadlockedView(2, topics.events)).run()
+        assert (done["tables"]["numbers"], done["differences"]) == (20, [])
+        assert await numbers(database) == list(range(20, 40))
+
+        with pytest.raises(asyncpg.DeadlockDetectedError):
+            await rebuild_of(topics, database, DeadlockedView(1_000, topics.events)).run()
