@@ -130,7 +130,9 @@ def parse(value: bytes | None) -> Envelope:
 @cache
 def typed_class(payload: type[Message]) -> type[TypedEnvelope]:
     """The form of records with this payload: one pass over the JSON takes two thirds of the time that an envelope and a payload take."""
-    return create_model(f"{payload.__name__}Envelope", __base__=TypedEnvelope, data=(payload, ...))
+    # the value must say so where JSON is read, too: it could name a second type further on
+    told = {"type": (Literal[payload.TYPE], ...), "version": (Literal[payload.VERSION], 1), "data": (payload, ...)}
+    return create_model(f"{payload.__name__}Envelope", __base__=TypedEnvelope, **told)  # type: ignore[call-overload, no-any-return]
 
 
 def read(value: bytes | None) -> Heading:
@@ -163,11 +165,7 @@ def typed(head: Heading, payload: Message) -> TypedEnvelope:
 @cache
 def _typed_named(name: bytes, version: bytes) -> type[TypedEnvelope] | None:
     payload = payload_class(name.decode(), int(version))
-    if payload is None:
-        return None
-    # the value must say so where JSON is read, too: it could name a second type further on
-    told = {"type": (Literal[payload.TYPE], ...), "version": (Literal[payload.VERSION], 1)}
-    return create_model(f"{payload.__name__}Record", __base__=typed_class(payload), **told)  # type: ignore[call-overload, no-any-return]
+    return None if payload is None else typed_class(payload)
 
 
 def command_id(tenant: str, principal: str, idempotency_key: str) -> UUID:

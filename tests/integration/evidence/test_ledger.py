@@ -150,7 +150,7 @@ async def _copied(place: Place, other: Place, appender: Appender, what: str) -> 
     taken = 0
     async for batch in read_all(place.kafka, place.ledger):
         for record in batch.records:
-            payload, envelope = record.payload, record.envelope
+            payload, envelope = record.payload, record.whole()
             if isinstance(payload, LedgerBatch):
                 taken += 1
                 if what == "a lost batch" and taken == 2:
