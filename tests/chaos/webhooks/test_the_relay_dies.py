@@ -153,7 +153,7 @@ async def test_of_two_relays_one_delivers_and_the_other_goes_on_when_it_dies(
         await relays.kill(first)
         sent += [(await publish(streams, change("c-two", f"run-{n}"))).id for n in range(30, 35)]
         await own_receiver.waits_for("/two", len(sent))
-        said = [record.envelope for record in await attempts(own_kafka, endpoint, 2 * len(sent))]
+        said = [record.whole() for record in await attempts(own_kafka, endpoint, 2 * len(sent))]
     assert Counter(one.id for one in own_receiver.at("/two")) == Counter(sent), "each event was sent once"
     assert Counter(one.data["event_id"] for one in said if one.type == "WebhookAttemptStarted") == Counter(sent)
 
