@@ -13,7 +13,7 @@ from typing import Any
 
 from barecount_chassis import CommandBus, Keyring
 from barecount_contracts import Envelope, RunTask, StagedOutput
-from barecount_eventlog import Appender, Emit, FencedWriter, Handler, Inbound, KafkaSettings
+from barecount_eventlog import Appender, Emit, FencedWriter, Handler, Inbound, KafkaSettings, owner, writer
 from barecount_readmodel import Database, PostgresSnapshots, Projector, database
 from barecount_webhooks import relay
 from barecount_webhooks.app import build
@@ -57,7 +57,12 @@ class Sided(Counter):
 
 
 async def handler(given: dict[str, Any], tell: Tell) -> None:
-    """given: `transaction_seconds` shorter than the product's, for who waits it out."""
+    """given: `transaction_seconds` shorter than the product's, for who waits it out.
+
+    A batch of 20 shall come by what a batch of hundreds comes by: pauses while it is judged, and several batches of records a transaction.
+    """
+    owner.SLICE_SECONDS = 0.0  # type: ignore[misc]
+    writer.MAX_BATCH_BYTES = 6_000  # type: ignore[misc]
     FencedWriter.__init__.__kwdefaults__["transaction_timeout"] = given.get("transaction_seconds", 15.0)
     opened = await Database.open(given["database"], service=given["service"], connections=2)
     worker = Handler(
