@@ -155,11 +155,11 @@ class Books(NamedTuple):
 
     @classmethod
     def load(cls, blob: bytes) -> Books:
-        head, _, rest = blob.partition(b"\n")
-        raw, at, buckets = json.loads(head), 0, []
+        view, line = memoryview(blob), blob.index(b"\n")
+        raw, at, buckets = json.loads(str(view[:line], "utf-8")), line + 1, []
         for index, count in raw["buckets"]:
             end = at + count * (KEY + VALUE)
-            buckets.append((index, Ids.load(rest[at:end])))
+            buckets.append((index, Ids.load(bytes(view[at:end]))))
             at = end
         return cls(
             window=raw["window"],

@@ -44,11 +44,12 @@ def dump(state: State) -> bytes:
 
 
 def load(blob: bytes) -> State:
-    end = blob.index(b"\n")
+    # there may be a hundred megabytes: a view copies none of them twice
+    view, end = memoryview(blob), blob.index(b"\n")
     found, at = {}, end + 1
-    for name, raw in json.loads(blob[:end]).items():
+    for name, raw in json.loads(str(view[:end], "utf-8")).items():
         after = at + raw["runs"]["bytes"]
-        found[name] = _load_tenant(raw, AdmittedRuns.load(raw["runs"], blob[at:after]))
+        found[name] = _load_tenant(raw, AdmittedRuns.load(raw["runs"], bytes(view[at:after])))
         at = after
     return State(Map(found))
 
