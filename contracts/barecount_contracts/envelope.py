@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from abc import abstractmethod
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, Literal
@@ -70,9 +71,9 @@ class Heading(Part):
     source: Position | None = Field(default=None, description="Commands of a policy: the record from which they were derived")
     assertion: Assertion | None = Field(default=None, description="Commands: who asks, signed")
 
+    @abstractmethod
     def payload(self) -> Message:
         """The typed payload. Raises: EnvelopeError with code `unknown-type` or `invalid-payload`."""
-        raise NotImplementedError
 
     def to_bytes(self) -> bytes:
         return self.__pydantic_serializer__.to_json(self, exclude_none=True)
@@ -141,10 +142,11 @@ def read(value: bytes | None) -> Heading:
     Raises: EnvelopeError with code `malformed-record`.
     """
     named = _NAMED.match(value or b"")
-    cls = _typed_named(named[1], named[2]) if named is not None else None
-    if cls is not None and value is not None:
+    # names come from the log: only what this release knows may stay in memory
+    known = payload_class(named[1].decode(), int(named[2])) if named is not None else None
+    if known is not None and value is not None:
         try:
-            return cls.__pydantic_validator__.validate_json(value)  # type: ignore[no-any-return]
+            return typed_class(known).__pydantic_validator__.validate_json(value)  # type: ignore[no-any-return]
         except ValidationError:
             # what is wrong, and with which code, the two steps tell
             pass
@@ -160,12 +162,6 @@ def typed(head: Heading, payload: Message) -> TypedEnvelope:
     """This heading with a payload that was validated already."""
     fields = {name: getattr(head, name) for name in Heading.model_fields}
     return typed_class(type(payload)).model_construct(**fields, data=payload)
-
-
-@cache
-def _typed_named(name: bytes, version: bytes) -> type[TypedEnvelope] | None:
-    payload = payload_class(name.decode(), int(version))
-    return None if payload is None else typed_class(payload)
 
 
 def command_id(tenant: str, principal: str, idempotency_key: str) -> UUID:

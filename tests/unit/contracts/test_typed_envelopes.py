@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from barecount_contracts import Envelope, EnvelopeError, RunLogged, TypedEnvelope, parse, read, typed
+from barecount_contracts import Envelope, EnvelopeError, RunLogged, TypedEnvelope, parse, read, typed, typed_class
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,3 +86,12 @@ def test_any_words_come_through(event: str, fields: dict[str, Any]) -> None:
     value = held.model_copy(update={"data": payload.to_data()}).to_bytes()
     assert read(value).to_bytes() == value == typed(held, payload).to_bytes()
     assert read(value).payload() == payload
+
+
+def test_names_that_a_stranger_makes_up_are_not_kept() -> None:
+    read(written())
+    before = typed_class.cache_info().currsize
+    for number in range(50):
+        assert read(written(type=f"Nothing{number}")).type == f"Nothing{number}"
+        assert read(written(version=1000 + number)).version == 1000 + number
+    assert typed_class.cache_info().currsize == before
