@@ -1,6 +1,6 @@
 """What everyone may rely on: topics, messages, permissions, problems. No logic, no IO beyond reading the files beside it."""
 
-from .canonical import canonical_json
+from .canonical import canonical_json, canonical_of_json
 from .catalogue import Catalogue, Topic, catalogue, murmur2, partition_of
 from .changes import CHANGES, READ_ACTIONS, CloudEvent, Drift, Failure, StateChanged, Waits, matches, unknown_patterns
 from .common import CommandDuplicated, CommandRefused, RecordRejected, Tick, TickRecorded
@@ -23,7 +23,7 @@ from .envelope import (
     typed,
     typed_class,
 )
-from .message import REGISTRY, Message, Outcome, Part, message, payload_class
+from .message import REGISTRY, Message, Outcome, Part, message, payload_class, trusted
 from .pipelines import (
     ApprovalRejected,
     ApprovalRequested,
@@ -268,6 +268,7 @@ __all__ = [
     "allowed",
     "bytes_digest",
     "canonical_json",
+    "canonical_of_json",
     "catalogue",
     "command_digest",
     "command_id",
@@ -284,6 +285,7 @@ __all__ = [
     "problem_types",
     "publisher_principal",
     "read",
+    "trusted",
     "typed",
     "typed_class",
     "unknown_patterns",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Literal
 
@@ -64,8 +64,12 @@ def catalogue() -> Catalogue:
 Kind = Literal["command", "event"]
 
 
+@lru_cache(maxsize=4096)
 def murmur2(key: bytes) -> int:
-    """Kafka's default key hash, as a positive 31-bit number (org.apache.kafka.common.utils.Utils.murmur2 and toPositive)."""
+    """Kafka's default key hash, as a positive 31-bit number (org.apache.kafka.common.utils.Utils.murmur2 and toPositive).
+
+    Remembered: keys are tenants, and the same few come again and again.
+    """
     m, mask = 0x5BD1E995, 0xFFFFFFFF
     length = len(key)
     h = (0x9747B28C ^ length) & mask

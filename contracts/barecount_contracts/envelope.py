@@ -16,8 +16,8 @@ from uuid import UUID, uuid5
 
 from pydantic import Field, ValidationError, create_model
 
-from .canonical import canonical_json
-from .message import Message, Part, payload_class
+from .canonical import canonical_of_json
+from .message import Message, Part, payload_class, trusted
 
 COMMAND_NAMESPACE: Final = UUID("6f1c1c1e-6a5b-5a43-9a0d-2f1f8b1d7c10")
 EVENT_NAMESPACE: Final = UUID("b1f4a1b2-35cb-5d7e-8a7f-5a9e6c3f2d11")
@@ -161,7 +161,7 @@ def read(value: bytes | None) -> Heading:
 def typed(head: Heading, payload: Message) -> TypedEnvelope:
     """This heading with a payload that was validated already."""
     fields = {name: getattr(head, name) for name in Heading.model_fields}
-    return typed_class(type(payload)).model_construct(**fields, data=payload)
+    return trusted(typed_class(type(payload)), fields | {"data": payload})
 
 
 def command_id(tenant: str, principal: str, idempotency_key: str) -> UUID:
@@ -183,7 +183,7 @@ def command_digest(command: Envelope) -> str:
     Raises: ValueError for content without a canonical form (an integer beyond 2^53-1), RecursionError for one nested too deep.
     """
     asked = command.model_dump(mode="json", include={"id", "type", "version", "tenant", "data", "source"}, exclude_none=True)
-    return bytes_digest(canonical_json(asked))
+    return bytes_digest(canonical_of_json(asked))
 
 
 def bytes_digest(value: bytes) -> str:

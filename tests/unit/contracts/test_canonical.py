@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import rfc8785
-from barecount_contracts import canonical_json
+from barecount_contracts import canonical_json, canonical_of_json
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -42,6 +42,33 @@ def test_every_value_is_written_or_refused_as_the_reference_does(value: Any) -> 
     assert ours(value) == reference(value)
 
 
+JSON = st.recursive(
+    LEAVES | st.sampled_from(["null", ",null", ":1.5", "[-2e7", "\x7f", "\x1b"]),
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS | st.text("ab"), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+@example(float("nan"))
+@example(float("inf"))
+@example(1.0)
+@example(None)
+@example({"a": float("nan")})
+@example([2**53, 1e22])
+@example([0.00001, -0.0, 1e15, 1e16, 1.5])
+@example({"\ue000": 1, "\U0001f600": 2, "a": 3})
+@example({"a\ud800": "x"})
+@example(["\ud800"])
+@example([",null", ":1.5", "[-2e7,", "\x7f\x1b\x00\u2028"])
+def test_what_is_known_to_be_json_is_written_or_refused_as_the_reference_does(value: Any) -> None:
+    try:
+        written: Any = canonical_of_json(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        written = type(error)
+    assert written == reference(value)
+
+
 @given(st.floats(1e-5, 1e16) | st.floats(-1e16, -1e-5))
 def test_every_fraction_is_written_as_the_reference_does(number: float) -> None:
     assert ours([number]) == reference([number])
@@ -53,6 +80,7 @@ def test_deep_nesting_is_written_or_refused_as_the_reference_does(depth: int) ->
     for _ in range(depth):
         value = {"a": [value]}
     assert ours(value) == reference(value)
+    assert depth > 101 or canonical_of_json(value) == reference(value)
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:

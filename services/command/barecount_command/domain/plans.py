@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from barecount_contracts import ContractRef, Environment, PlanSummary
-from barecount_manifest import digest
+from barecount_contracts import ContractRef, Environment, PlanSummary, bytes_digest, canonical_of_json
 
 from .state import Pipeline, Tenant, place_of
 
@@ -18,7 +17,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 def plan_digest(plan: PlanSummary) -> str:
     """sha256 over the plan's canonical JSON (RFC 8785), absent fields left out."""
-    return digest(plan.model_dump(mode="json", exclude_none=True))
+    return bytes_digest(canonical_of_json(plan.model_dump(mode="json", exclude_none=True)))
 
 
 def run_plan(name: str, pipeline: Pipeline, number: int, environment: Environment, data_partition: str) -> PlanSummary:
