@@ -14,11 +14,11 @@ from uuid import uuid4
 
 import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from barecount_chassis import Caller, Keyring
+from barecount_chassis import Caller, Keyring, ProvingProcess
 from barecount_command.domain import CommandDecider
 from barecount_command.handler import gate as command_gate
 from barecount_contracts import CreatePipeline, Envelope, Message, PromotePipeline, RegisterContract, StartRun, command_id
-from barecount_eventlog import Appender, Decider, Gate, Handler, KafkaSettings, read_all, tail
+from barecount_eventlog import Appender, Decider, Gate, Handler, KafkaSettings, Proof, read_all, tail
 from barecount_local import sample
 from barecount_local.demo import DAY, PIPELINE, TENANT
 from barecount_local.keys import make_keys
@@ -31,12 +31,16 @@ Measured = dict[str, Any]
 
 @dataclass(frozen=True)
 class Load:
-    """before: what must be decided first and is not measured. values: the commands, as a sender would write them, all of one key."""
+    """before: what must be decided first and is not measured. values: the commands, as a sender would write them, all of one key.
+
+    keys: the folder of the keys that they are signed with; then another process proves them, as in the product.
+    """
 
     decider: Decider[Any]
     gate: Gate[Any]
     values: Sequence[bytes]
     before: Sequence[bytes] = ()
+    keys: Path | None = None
 
 
 def toy(count: int) -> Load:
@@ -64,6 +68,7 @@ def real(count: int, folder: Path) -> Load:
         command_gate(ring),
         [signed(run, f"run/{number}") for number, run in enumerate(runs)],
         [signed(payload, f"before/{number}") for number, payload in enumerate(made)],
+        folder,
     )
 
 
@@ -79,7 +84,10 @@ async def fill(kafka: KafkaSettings, topic: str, values: Sequence[bytes]) -> Non
 async def handled_per_second(kafka: KafkaSettings, load: Load, batch: int) -> float:
     inbox, events = await create_topics(kafka, "bench-in", "bench-out")
     await fill(kafka, inbox, load.before)
-    handler = Handler(kafka=kafka, service="bench", inbox=inbox, events=events, decider=load.decider, gate=load.gate, max_batch=batch)
+    prover = await _prover(load)
+    handler = Handler(
+        kafka=kafka, service="bench", inbox=inbox, events=events, decider=load.decider, gate=load.gate, max_batch=batch, prover=prover
+    )
     await handler.start()
 
     async def decided(count: int) -> None:
@@ -96,8 +104,19 @@ async def handled_per_second(kafka: KafkaSettings, load: Load, batch: int) -> fl
     await decided(len(load.before) + len(load.values))
     seconds = time.perf_counter() - started
     await handler.stop()
+    if prover is not None:
+        await prover.stop()
     await _all_admitted(kafka, events, len(load.before) + len(load.values))
     return (len(load.before) + len(load.values) - first) / seconds
+
+
+async def _prover(load: Load) -> ProvingProcess[Proof] | None:
+    """Once it answers: its start is the service's first second under load, and not measured."""
+    if load.keys is None:
+        return None
+    prover = ProvingProcess(load.keys, "command", Proof)
+    assert await prover.ready()
+    return prover
 
 
 async def _all_admitted(kafka: KafkaSettings, events: str, count: int) -> None:

@@ -15,6 +15,7 @@ from .keyring import Keyring, Refusal, create_keypair, service_principal
 from .permission import Permission, require, require_socket, route_permissions, routes_without_permission
 from .preferences import ConsistencyToken, IdempotencyKey, PreferWait, prefer_wait
 from .problems import Problem
+from .proving import ProvingProcess
 from .reader import PermanentError, Policy
 from .record import Record
 from .scope import Call, current_call
@@ -46,6 +47,7 @@ __all__ = [
     "PreferWait",
     "PrivateTargets",
     "Problem",
+    "ProvingProcess",
     "ReaderError",
     "Record",
     "Refusal",

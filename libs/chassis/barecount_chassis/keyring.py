@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast, overload
 
-from barecount_contracts import Assertion, Envelope, Role, command_digest
+from barecount_contracts import Assertion, Envelope, Role, canonical_of_json, command_digest
 from barecount_contracts.rules import command_rule, permissions
-from barecount_transparency.canonical import canonical
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -76,18 +75,28 @@ class Keyring:
         """
 
         def check(command: Envelope, asking: object = None) -> Any:
-            # the handler knows the command's digest already
-            refusal = self._check(command, getattr(asking, "digest", None))
+            # the handler knows the command's digest already, and may know what its signature is worth
+            refusal = self._check(command, getattr(asking, "digest", None), getattr(asking, "vouched", None))
             return refusal and refuse(refusal.code, refusal.detail, refusal.proven)
 
         return check
+
+    def vouched(self, command: Envelope, digest: str) -> bool | None:
+        """Whether the command's assertion is signed by the key of its issuer; None where nobody may vouch so. digest: the command's.
+
+        Raises: SettingsError when the issuer's key is not there.
+        """
+        word, rule = command.assertion, command_rule(command.type)
+        if word is None or rule is None or word.issuer not in rule.issuers:
+            return None
+        return self._verifies(word, command, digest)
 
     def _sign(self, command: Envelope, principal: str, tenant: str, roles: tuple[str, ...]) -> Envelope:
         unsigned = Assertion(issuer=self._service, principal=principal, tenant=tenant, roles=cast("tuple[Role, ...]", roles), signature="")
         signature = base64.urlsafe_b64encode(self._private().sign(signed_bytes(unsigned, command))).rstrip(b"=").decode()
         return command.model_copy(update={"principal": principal, "assertion": unsigned.model_copy(update={"signature": signature})})
 
-    def _check(self, command: Envelope, digest: str | None) -> Refusal | None:
+    def _check(self, command: Envelope, digest: str | None, vouched: bool | None = None) -> Refusal | None:
         word = command.assertion
         if word is None:
             return Refusal("unsigned-command", f"{command.type} {command.id} carries no assertion of who asks")
@@ -98,7 +107,7 @@ class Keyring:
             return Refusal("forbidden", f"the service {word.issuer!r} may not vouch for {command.type}")
         if word.tenant != command.tenant or word.principal != command.principal:
             return Refusal("bad-signature", f"the assertion of {command.id} is for another tenant or principal than the command names")
-        if not self._verifies(word, command, digest):
+        if not (self._verifies(word, command, digest) if vouched is None else vouched):
             return Refusal("bad-signature", f"the assertion of {command.id} is not signed by the key of {word.issuer!r} over this command")
         own = word.principal == service_principal(word.issuer)
         if own != ("service" in word.roles) or (own and word.roles != ("service",)):
@@ -164,7 +173,7 @@ def service_principal(service: str) -> str:
 def signed_bytes(word: Assertion, command: Envelope, digest: str | None = None) -> bytes:
     """What the signature covers: canonical JSON (RFC 8785) of the assertion without signature, plus the command's digest (when known)."""
     said = word.model_dump(mode="json", exclude={"signature"})
-    return canonical({**said, "digest": digest or command_digest(command)})
+    return canonical_of_json({**said, "digest": digest or command_digest(command)})
 
 
 def create_keypair(folder: Path, name: str) -> None:

@@ -12,6 +12,7 @@ from .errors import AppendFailed, CodeFault, EventlogError, LogReplaced, LogTrun
 from .handler import Handler
 from .ids import Ids
 from .lookback import Lookback
+from .proofs import Proof, Prover
 from .reader import Batch, Reader, beginning_offsets, committed_offsets, consumer_of, end_offsets, partition_count, read_all, tail
 from .record import OutRecord, Recorded, recorded
 from .settings import KafkaSettings
@@ -40,6 +41,8 @@ __all__ = [
     "Lookback",
     "Mark",
     "OutRecord",
+    "Proof",
+    "Prover",
     "Reader",
     "Recorded",
     "Refusal",

@@ -83,7 +83,8 @@ class Asking(Generic[S]):
     """What a gate may look at besides the command: its record, the partition's domain state and the time that decides.
 
     now: broker time of the record, never going backwards in a partition. first: where a command of the same id was decided within the
-    idempotency window; None when it is news. digest: command_digest of the command, so that nobody computes it twice.
+    idempotency window; None when it is news. digest: command_digest of the command, so that nobody computes it twice. vouched: whether its
+    assertion is signed by the key of the issuer that it names, when that was found out already.
     """
 
     record: Recorded
@@ -91,6 +92,7 @@ class Asking(Generic[S]):
     now: datetime
     first: Position | None
     digest: str | None = None
+    vouched: bool | None = None
 
 
 Gate = Callable[[Envelope, Asking[S]], Refusal | None]

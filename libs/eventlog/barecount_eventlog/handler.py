@@ -12,6 +12,7 @@ from .decider import Decider, Gate, TickOf
 from .errors import EventlogError, LogReplaced
 from .judging import Judge
 from .owner import FENCED_BACKOFF, Owner, Place
+from .proofs import Prover
 from .reader import partition_count
 from .settings import KafkaSettings
 from .snapshots import SnapshotStore
@@ -27,7 +28,8 @@ class Handler(Generic[S]):
 
     partitions: the ones to own, None = all. tick: makes the command that says time has passed; without it deadlines are not watched.
     forgets: command types whose ids are not remembered, because the domain itself tells a repetition (heartbeats); Tick always is one.
-    max_record_bytes: a longer inbox record is rejected unread. fenced_backoff: first and longest pause in seconds after a fence.
+    max_record_bytes: a longer inbox record is rejected unread. prover: finds out beside the owners what a command's bytes alone say;
+    whoever made it stops it. fenced_backoff: first and longest pause in seconds after a fence.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Handler(Generic[S]):
         idempotency_window: timedelta = timedelta(days=7),
         snapshot_every: int = 10_000,
         tick: TickOf | None = None,
+        prover: Prover | None = None,
         forgets: Collection[str] = (),
         max_record_bytes: int = 1_048_576,
         max_event_bytes: int = 1_000_000,
@@ -54,6 +57,7 @@ class Handler(Generic[S]):
         self._decider, self._gate, self._snapshots, self._wanted = decider, gate, snapshots, partitions
         self._max_batch, self._window, self._snapshot_every = max_batch, idempotency_window, snapshot_every
         self._tick, self._forgets, self._fenced_backoff = tick, forgets, fenced_backoff
+        self._prover = prover
         self._max_record_bytes, self._max_event_bytes = max_record_bytes, max_event_bytes
         self._owners: dict[int, Owner[S]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,6 +97,7 @@ class Handler(Generic[S]):
                 snapshots=self._snapshots,
                 appender=self._appender,
                 tick=self._tick,
+                prover=self._prover,
                 changed=self._change.set,
             )
             self._owners[partition] = owner

@@ -23,12 +23,14 @@ from barecount_contracts import (
     command_digest,
     event_id,
     murmur2,
+    trusted,
     typed_class,
 )
 
 from .books import EPOCH, Books, Seen, short_digest
 from .decider import Asking, Decider, Emit, Gate, Inbound, Refusal
 from .errors import CodeFault, EventlogError
+from .proofs import Proof
 from .record import Headers, OutRecord, Recorded
 
 S = TypeVar("S")
@@ -90,8 +92,8 @@ class Judge(Generic[S]):
     def initial(self) -> PartitionState[S]:
         return PartitionState(self._decider.initial(), Books.empty(self._window))
 
-    def judge(self, state: PartitionState[S], record: Recorded) -> Judged[S]:
-        """The outcome of one inbox record.
+    def judge(self, state: PartitionState[S], record: Recorded, proof: Proof | None = None) -> Judged[S]:
+        """The outcome of one inbox record. proof: what is known of its value already.
 
         Raises: CodeFault when decide, evolve or the gate raises.
         """
@@ -100,7 +102,7 @@ class Judge(Generic[S]):
                 f"{record.topic} carries the senders' clocks; set message.timestamp.type=LogAppendTime, because broker time decides"
             )
         now = state.books.tell(record.timestamp)
-        found = self._admit(state, record, now)
+        found = self._admit(state, record, now, proof)
         if isinstance(found, Refusal):
             # what the sender wrote stands in the detail: none of it may make the answer larger than the log takes
             detail = found.detail[:LONGEST_DETAIL]
@@ -141,7 +143,9 @@ class Judge(Generic[S]):
         forgotten = event.cause.command_type in self._forgets
         return books.record(event, keeps_id=kept and not forgotten, keeps_mark=kept)
 
-    def _admit(self, state: PartitionState[S], record: Recorded, now: int) -> tuple[Envelope, Message, str, Seen | None, str] | Refusal:
+    def _admit(
+        self, state: PartitionState[S], record: Recorded, now: int, proof: Proof | None
+    ) -> tuple[Envelope, Message, str, Seen | None, str] | Refusal:
         size = len(record.value) + len(record.raw_key or b"")
         if size > self._max_record:
             return Refusal(OVERSIZED, f"the record has {size} bytes; at most {self._max_record} are read")
@@ -154,14 +158,15 @@ class Judge(Generic[S]):
         if isinstance(key, Refusal):
             return key
         try:
-            digest = command_digest(command)
+            digest = command_digest(command) if proof is None else proof.digest
         except ValueError as error:
             # before the gate, which looks at the digest too
             return Refusal("malformed-record", f"the command has no digest (RFC 8785): {error}; write such a number as text")
         seen = state.books.first(command.id, now)
         first = _at(record, seen.offset) if seen is not None else None
         try:
-            refused = self._gate(command, Asking(record, state.domain, EPOCH + timedelta(milliseconds=now), first, digest))
+            time, vouched = EPOCH + timedelta(milliseconds=now), None if proof is None else proof.vouched
+            refused = self._gate(command, Asking(record, state.domain, time, first, digest, vouched))
         except Exception as error:
             raise CodeFault("gate", record.position, error) from error
         try:
@@ -239,34 +244,45 @@ class Judge(Generic[S]):
     ) -> tuple[tuple[OutRecord, ...], list[TypedEnvelope]]:
         time = EPOCH + timedelta(milliseconds=now)
         headers = (*CONTENT_TYPE, *self._trace(record), ("inbox-offset", str(record.offset).encode()))
+        own_key = record.raw_key if len(record.raw_key or b"") <= LONGEST_KEY else None
+        principal = _principal(command)
         out, events = [], []
         for index, emit in enumerate(emits):
             own = emit.topic in (None, self._events)
             identity = event_id(record.topic, record.partition, record.offset, index)
-            # every part of it was validated when it was made
-            event = typed_class(type(emit.payload)).model_construct(
-                id=identity,
-                type=emit.payload.TYPE,
-                version=emit.payload.VERSION,
-                tenant=emit.tenant or (command.tenant if command else PLATFORM),
-                time=time,
-                correlation=emit.correlation or (command.correlation if command else identity),
-                principal=_principal(command),
-                cause=Cause(
-                    topic=record.topic,
-                    partition=record.partition,
-                    offset=record.offset,
-                    index=index,
-                    count=len(emits),
-                    command_id=command.id if command else None,
-                    command_type=command.type if command else None,
-                    command_digest=digest,
-                    source=command.source if command else None,
-                ),
-                data=emit.payload,
+            # every part of both was validated when it was made
+            cause = trusted(
+                Cause,
+                {
+                    "topic": record.topic,
+                    "partition": record.partition,
+                    "offset": record.offset,
+                    "index": index,
+                    "count": len(emits),
+                    "command_id": command.id if command else None,
+                    "command_type": command.type if command else None,
+                    "command_digest": digest,
+                    "source": command.source if command else None,
+                },
+            )
+            payload = emit.payload
+            event = trusted(
+                typed_class(type(payload)),
+                {
+                    "id": identity,
+                    "type": payload.TYPE,
+                    "version": payload.VERSION,
+                    "tenant": emit.tenant or (command.tenant if command else PLATFORM),
+                    "time": time,
+                    "correlation": emit.correlation or (command.correlation if command else identity),
+                    "principal": principal,
+                    "cause": cause,
+                    "source": None,
+                    "assertion": None,
+                    "data": payload,
+                },
             )
             events.append(event)
-            own_key = record.raw_key if len(record.raw_key or b"") <= LONGEST_KEY else None
             key = own_key if emit.key is None else emit.key.encode()
             out.append(
                 OutRecord(

@@ -1,26 +1,34 @@
-"""The owner of one inbox partition: take over, read, judge, commit, swap; and again from the log after anything unknown."""
+"""The owner of one inbox partition: take over, read, judge, commit, swap; and again from the log after anything unknown.
+
+While one transaction is under way the next one's records are judged, over a state that is thrown away when the first one fails: its
+producers never have two open at a time, so events stand in the log in the order in which they were decided.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 from aiokafka import TopicPartition
 from barecount_contracts import EnvelopeError, Position, RecordRejected
 
 from . import metrics
+from .ahead import Ahead
 from .appender import Appender
 from .books import Books
 from .continuity import Held, Mark, demand_same_log
 from .decider import Decider, TickOf
+from .ending import end
 from .errors import CodeFault, EventlogError, LogReplaced, WriterFenced
 from .judging import Judge, Judged, PartitionState
-from .reader import Batch, Reader, committed_offsets, end_offsets, read_all
+from .proofs import Prover
+from .reader import Reader, committed_offsets, end_offsets, read_all
 from .record import OutRecord
 from .settings import KafkaSettings
 from .snapshots import Snapshot, SnapshotStore, join, part
@@ -56,6 +64,22 @@ class Place:
         return f"{self.service}.{self.inbox}"
 
 
+@dataclass(slots=True)
+class Unwritten(Generic[S]):
+    """What was judged and is not in the log yet. state: after it. position: the inbox's, after it. heard: the newest broker time."""
+
+    state: PartitionState[S]
+    position: int
+    out: list[OutRecord] = field(default_factory=list)
+    judged: list[Judged[S]] = field(default_factory=list)
+    heard: datetime | None = None
+
+    def add(self, answer: Judged[S], heard: datetime) -> None:
+        self.state, self.heard = answer.state, heard
+        self.out.extend(answer.out)
+        self.judged.append(answer)
+
+
 class Owner(Generic[S]):
     """Keeps one partition. `state` is always what the committed log says; it is replaced after a commit and never changed."""
 
@@ -69,10 +93,11 @@ class Owner(Generic[S]):
         snapshots: SnapshotStore | None,
         appender: Appender | None,
         tick: TickOf | None,
+        prover: Prover | None,
         changed: Callable[[], None],
     ) -> None:
         self.partition, self._place, self._judge, self._decider = partition, place, judge, decider
-        self._snapshots, self._appender, self._tick, self._changed = snapshots, appender, tick, changed
+        self._snapshots, self._appender, self._tick, self._prover, self._changed = snapshots, appender, tick, prover, changed
         self._inbox = TopicPartition(place.inbox, partition)
         self._events = TopicPartition(place.events, partition)
         self._labels = {"service": place.service, "inbox": place.inbox}
@@ -216,67 +241,94 @@ class Owner(Generic[S]):
         return state, next_, replayed
 
     async def _work(self, writer: FencedWriter) -> None:
+        """Until `stop`. What was judged by then is committed first; so is what was judged before a record that stops the partition.
+
+        Raises: CodeFault; what ended the reading or the writer.
+        """
         assert self._reader is not None
-        while not self._stopping.is_set():
-            batch = await self._next(self._reader)
-            if batch is None:
-                continue
-            await self._handle(writer, batch)
-            self._maybe_snapshot()
+        ahead = Ahead(self._reader, self._inbox, self._place.max_batch, self._prover)
+        stopping = asyncio.create_task(self._stopping.wait())
+        made, written = Unwritten(self.state, self._read_to), Unwritten(self.state, self._read_to)
+        commit: asyncio.Task[dict[TopicPartition, int]] | None = None
+        fault: CodeFault | None = None
+        try:
+            while True:
+                if commit is not None and commit.done():
+                    self._settle(written, commit.result())
+                    commit = None
+                    self._maybe_snapshot()
+                if commit is None and made.judged:
+                    written, made = made, Unwritten(made.state, made.position)
+                    commit = asyncio.create_task(writer.commit(written.out, {self._inbox: written.position}))
+                elif commit is None:
+                    self._reached(made.position)
+                due = self._tick_due()
+                ended = fault is not None or stopping.done()
+                if ended and commit is None:
+                    break
+                # what comes while a transaction is under way goes into the next one, as far as it has room
+                room = self._place.max_batch - len(made.judged)
+                if not ended and ahead.fits(room):
+                    fault = await self._judged(ahead, made)
+                    continue
+                news: set[asyncio.Future[Any]] = {commit} if commit is not None else set()
+                if not ended:
+                    # a batch that waits for room is no news
+                    news |= {stopping} if ahead.coming.done() else {stopping, ahead.coming}
+                await asyncio.wait(news, timeout=due, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if commit is not None:
+                # it ends by itself: a commit cannot be taken back
+                commit.cancel()
+                await asyncio.gather(commit, return_exceptions=True)
+            await end(stopping)
+            await ahead.stop()
+        if fault is not None:
+            raise fault
         await self._final_snapshot()
 
-    async def _next(self, reader: Reader) -> Batch | None:
-        """The next batch; None when a tick became due or the owner stops."""
-        due = self._tick_due()
-        taking = asyncio.ensure_future(reader.take(self._inbox, self._place.max_batch, due))
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-            if not taking.done():
-                taking.cancel()
-                await asyncio.gather(taking, return_exceptions=True)
-        return taking.result() if not taking.cancelled() else None
-
-    async def _handle(self, writer: FencedWriter, batch: Batch) -> None:
-        """One batch: decide over successive states, commit, then swap. A failed batch just discards what it made."""
-        state, out, judged, fault = self.state, list[OutRecord](), list[Judged[S]](), None
-        position, slice_end = batch.next, time.perf_counter() + SLICE_SECONDS
-        for record in batch.records:
-            if record.offset < state.books.inbox_next:
+    async def _judged(self, ahead: Ahead, made: Unwritten[S]) -> CodeFault | None:
+        """Decides the batch that is there, over successive states; returns what stops the partition at a record."""
+        batch, records = ahead.take()
+        slice_end = time.perf_counter() + SLICE_SECONDS
+        for record, proof in records:
+            if record.offset < made.state.books.inbox_next:
                 continue
             try:
-                answer = self._judge.judge(state, record)
+                answer = self._judge.judge(made.state, record, proof)
             except CodeFault as error:
                 # what was decided before the faulty record is right and is kept; the record itself is neither lost nor skipped
-                fault, position = error, record.offset
-                break
-            state = answer.state
-            out.extend(answer.out)
-            judged.append(answer)
+                made.position = record.offset
+                return error
+            made.add(answer, record.timestamp)
             if time.perf_counter() > slice_end:
                 await asyncio.sleep(0)
                 slice_end = time.perf_counter() + SLICE_SECONDS
-        if out:
-            after = await writer.commit(out, {self._inbox: position})
-            self._events_next = after[self._events]
-            newest = next(one for one in reversed(out) if one.topic == self._place.events)
-            self._mark = Mark.of(self._events_next - 1, newest.value)
-            self._since_snapshot += len(out)
-            self.state = state
-            self._count(judged)
-        if judged:
-            self._ticks.heard(batch.records[-1].timestamp)
+        made.position = batch.next
+        return None
+
+    def _settle(self, written: Unwritten[S], after: dict[TopicPartition, int]) -> None:
+        """A transaction is in the log: what it made is what is known now."""
+        self._events_next = after[self._events]
+        newest = next(one for one in reversed(written.out) if one.topic == self._place.events)
+        self._mark = Mark.of(self._events_next - 1, newest.value)
+        self._since_snapshot += len(written.out)
+        self.state = written.state
+        if written.heard is not None:
+            self._ticks.heard(written.heard)
+        self._reached(written.position)
+        self._count(written.judged)
+
+    def _reached(self, position: int) -> None:
         self._read_to = position
         metrics.HANDLER_LAG.labels(**self._labels, partition=self.partition).set(self.lag)
-        if fault is not None:
-            raise fault
 
     def _count(self, judged: list[Judged[S]]) -> None:
         metrics.HANDLER_BATCH.labels(**self._labels).observe(len(judged))
+        # looking up a counter costs more than counting
+        for outcome, count in Counter(answer.outcome for answer in judged).items():
+            metrics.HANDLER_OUTCOMES.labels(**self._labels, type=outcome).inc(count)
         for answer in judged:
-            metrics.HANDLER_OUTCOMES.labels(**self._labels, type=answer.outcome).inc()
             if answer.refused is not None:
                 metrics.HANDLER_REFUSED.labels(**self._labels, code=answer.refused).inc()
                 if answer.outcome == RecordRejected.TYPE:

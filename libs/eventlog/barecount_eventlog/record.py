@@ -111,4 +111,7 @@ class OutRecord:
     @property
     def size(self) -> int:
         """An upper bound of the bytes in a Kafka record batch (value, key, headers and the record's own fields)."""
-        return len(self.value) + len(self.key_bytes or b"") + sum(len(k) + len(v) + 10 for k, v in self.headers) + 40
+        size = len(self.value) + len(self.key_bytes or b"") + 40
+        for name, value in self.headers:
+            size += len(name) + len(value) + 10
+        return size

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from barecount_chassis import CommandBus, Keyring, PrivateTargets, Settings, create_app, serve
-from barecount_eventlog import Appender, KafkaSettings
+from barecount_chassis import CommandBus, Keyring, PrivateTargets, ProvingProcess, Settings, create_app, serve
+from barecount_eventlog import Appender, KafkaSettings, Proof
 from barecount_readmodel import UNASKABLE, UNREACHABLE, Database, PostgresSnapshots, token_secret
 from fastapi import FastAPI
 
@@ -35,7 +35,9 @@ def build(settings: Settings) -> FastAPI:
             stack.push_async_callback(database.close)
             projector = command_projector(kafka, database)
             targets = PrivateTargets.parse(settings.webhook_private_targets)
-            handler = command_handler(kafka, keyring, PostgresSnapshots(database), targets)
+            prover = ProvingProcess(settings.keys, SERVICE, Proof)
+            stack.push_async_callback(prover.stop)
+            handler = command_handler(kafka, keyring, PostgresSnapshots(database), targets, prover)
             policy = LedgerPolicy(kafka, bus, judged=lambda partition, *request: is_judged(handler.state(partition), *request))
             for name, part in (("projector", projector), ("handler", handler), ("ledger", policy)):
                 app.state.health.add(name, part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from barecount_chassis import Keyring, PrivateTargets, TargetError
 from barecount_contracts import SIGNATURE_HEADER, Envelope
-from barecount_eventlog import Asking, Gate, Handler, KafkaSettings, Refusal, SnapshotStore
+from barecount_eventlog import Asking, Gate, Handler, KafkaSettings, Prover, Refusal, SnapshotStore
 
 from .domain import CommandDecider, State, admit_signed
 
@@ -12,11 +12,15 @@ INBOX, EVENTS = "pipelines.commands", "control.events"
 
 
 def command_handler(
-    kafka: KafkaSettings, keyring: Keyring, snapshots: SnapshotStore, targets: PrivateTargets | None = None
+    kafka: KafkaSettings,
+    keyring: Keyring,
+    snapshots: SnapshotStore,
+    targets: PrivateTargets | None = None,
+    prover: Prover | None = None,
 ) -> Handler[State]:
     """Owns every partition of `pipelines.commands` and is the only writer of `control.events`.
 
-    targets: where webhooks may go beside public addresses.
+    targets: where webhooks may go beside public addresses. prover: knows this keyring's keys.
     """
     allowed = targets or PrivateTargets()
 
@@ -35,6 +39,7 @@ def command_handler(
         decider=CommandDecider(webhook_url=why_not),
         gate=gate(keyring),
         snapshots=snapshots,
+        prover=prover,
     )
 
 

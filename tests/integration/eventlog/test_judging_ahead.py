@@ -1,0 +1,162 @@
+"""While one transaction is under way the next one is judged: all together, for nothing if the first fails, and unseen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from barecount_contracts import Envelope, command_digest, parse
+from barecount_eventlog import CodeFault, Emit, FencedWriter, Handler, Inbound, OutRecord, Proof, Refusal, WriterBroken
+
+from tests.integration.eventlog.counter import Counter, Sums, add, gate
+from tests.integration.eventlog.kit import Topics, drained, eventually, handler_of
+
+
+class Watched(Counter):
+    """Counts the commands that were decided, committed or not."""
+
+    def __init__(self) -> None:
+        self.decided = 0
+
+    def decide(self, state: Sums, inbound: Inbound) -> Sequence[Emit]:
+        self.decided += 1
+        return super().decide(state, inbound)
+
+
+class Held:
+    """Every commit waits until it is let go; `sizes` are those that began. break_next: the next one is given up instead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        self.go = asyncio.Event()
+        self.break_next = False
+        commit, held = FencedWriter.commit, self
+
+        async def waiting(
+            writer: FencedWriter, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int]
+        ) -> dict[TopicPartition, int]:
+            held.sizes.append(len(records))
+            await held.go.wait()
+            if held.break_next:
+                held.break_next = False
+                await writer.close()
+                raise WriterBroken("given up by the test")
+            return await commit(writer, records, positions)
+
+        monkeypatch.setattr(FencedWriter, "commit", waiting)
+
+
+async def numbers(topics: Topics) -> list[tuple[int, int]]:
+    """(number, total) of every outcome."""
+    return [(one.whole().data["number"], one.whole().data["total"]) for one in await topics.outcomes()]
+
+
+async def watched(topics: Topics, **more: Any) -> tuple[Handler[Any], Watched]:
+    decider = Watched()
+    handler: Handler[Any] = Handler(
+        kafka=topics.kafka, service="test", inbox=topics.inbox, events=topics.events, decider=decider, **{"gate": gate} | more
+    )
+    await handler.start()
+    return handler, decider
+
+
+async def test_what_comes_during_a_transaction_is_judged_and_goes_into_the_next_one(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+    handler, decider = await watched(topics, max_batch=4)
+    for number in range(1, 8):
+        await topics.appender.append(topics.inbox, "acme", add(number))
+        # one at a time, so that each is a batch of its own; the transaction has room for four
+        await eventually(lambda number=number: decider.decided == min(number, 5))  # type: ignore[misc]
+    assert held.sizes == [1]
+    assert handler.state(0) == Counter().initial(), "nothing is known before it is in the log"
+    held.go.set()
+    await drained(handler, topics)
+    await handler.stop()
+    assert held.sizes[:2] == [1, 4]
+    assert await numbers(topics) == [(n, n * (n + 1) // 2) for n in range(1, 8)]
+
+
+async def test_a_transaction_that_fails_takes_with_it_what_was_judged_over_it(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(monkeypatch)
+    handler, decider = await watched(topics)
+    for number in (1, 2, 3):
+        await topics.appender.append(topics.inbox, "acme", add(number))
+        await eventually(lambda number=number: decider.decided == number)  # type: ignore[misc]
+    held.break_next = True
+    held.go.set()
+    await drained(handler, topics)
+    await handler.stop()
+    assert decider.decided == 6, "each was judged again"
+    assert await numbers(topics) == [(1, 1), (2, 3), (3, 6)]
+
+
+async def test_a_bug_met_during_a_transaction_stops_the_partition_behind_all_that_was_right(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+    handler, decider = await watched(topics)
+    for count, number in enumerate((1, 2, 666, 3), 1):
+        await topics.appender.append(topics.inbox, "acme", add(number))
+        await eventually(lambda count=count: decider.decided == min(count, 3))  # type: ignore[misc]
+    held.go.set()
+    await eventually(lambda: handler.failed is not None)
+    assert isinstance(handler.failed, CodeFault)
+    assert (handler.failed.step, handler.failed.position.offset) == ("decide", 2)
+    await handler.stop()
+    assert await numbers(topics) == [(1, 1), (2, 3)]
+
+
+async def test_a_stop_commits_what_was_judged(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(monkeypatch)
+    handler, decider = await watched(topics)
+    for number in (1, 2):
+        await topics.appender.append(topics.inbox, "acme", add(number))
+        await eventually(lambda number=number: decider.decided == number)  # type: ignore[misc]
+    stopping = asyncio.create_task(handler.stop())
+    await asyncio.sleep(0)  # it has told the owner
+    held.go.set()
+    await stopping
+    assert held.sizes == [1, 1]
+    assert await numbers(topics) == [(1, 1), (2, 3)]
+
+
+class Prover:
+    """Knows the digests of the first `known` values of a question, and vouches for none but those with an odd number."""
+
+    def __init__(self, known: int) -> None:
+        self._known = known
+        self.asked = 0
+
+    async def prove(self, values: Sequence[bytes]) -> Sequence[Proof | None]:
+        self.asked += len(values)
+        commands = [parse(value) for value in values[: self._known]]
+        return [None if n == 0 else Proof(command_digest(one), one.data["number"] % 2 == 1) for n, one in enumerate(commands)]
+
+
+async def test_the_gate_is_told_what_another_process_found_out_and_nothing_where_it_did_not(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barecount_eventlog.ahead.WORTH_PROVING", 5)
+    told: list[bool | None] = []
+
+    def asking_gate(command: Envelope, asking: Any) -> Refusal | None:
+        told.append(asking.vouched)
+        assert asking.digest == command_digest(command)
+        return Refusal("bad-signature", "not signed") if asking.vouched is False else None
+
+    for number in range(1, 7):
+        await topics.appender.append(topics.inbox, "acme", add(number))
+    prover = Prover(known=4)
+    handler = handler_of(topics, prover=prover)
+    handler._gate = asking_gate
+    await handler.start()
+    await drained(handler, topics)
+    await handler.stop()
+    assert (prover.asked, told) == (6, [None, False, True, False, None, None])
+    outcomes = [one.envelope.type for one in await topics.outcomes()]
+    assert outcomes == ["NumberAdded", "RecordRejected", "NumberAdded", "RecordRejected", "NumberAdded", "NumberAdded"]
