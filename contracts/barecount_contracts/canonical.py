@@ -1,6 +1,6 @@
 """Canonical JSON (RFC 8785) at the speed of an encoder that does not know it.
 
-Most of what is digested here has a form on which both agree: keys in ASCII, integers that a double holds, fractions that need no exponent.
+Most of what is digested here has a form on which they agree: keys in ASCII, integers that a double holds, fractions that need no exponent.
 Such a value is told by a walk and written by `json`'s own encoder in C, or, when it is known to be JSON, written by orjson and told by a
 look at what that wrote; every other one is written, or refused, by the reference implementation.
 """
@@ -20,8 +20,11 @@ _SAFE: Final = 2**53 - 1
 _SMALL, _LARGE = 1e-4, 1e15
 _write: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
-# a fraction is written otherwise by some; a null may have been an infinity. In a text it looks the same and only costs time
-_UNSURE: Final = re.compile(rb"[\[:,](?:-?[0-9]+[.e]|null)")
+# numbers that are or may be written otherwise: with an exponent, very small, very long, or whole; and a null, which may have been an infinity.
+# What looks so in a text only costs time
+_UNSURE: Final = re.compile(rb"[\[:,](?:null|-?(?:0\.0000|[0-9]{16}|[0-9]+(?:e|\.[0-9]*(?:e|0[,\]}]))))")
+# keys with such characters are sorted otherwise by UTF-16 units than by bytes
+_ASTRAL: Final = re.compile(rb"[\xf0-\xff]")
 _OPENS: Final = b'{["'
 _SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
@@ -35,9 +38,8 @@ def canonical_of_json(value: Any) -> bytes:
         written = orjson.dumps(value, option=_SORTED)
     except orjson.JSONEncodeError:
         return canonical_json(value)
-    # keys in ASCII are sorted by bytes and by UTF-16 units alike
-    sure = written[0] in _OPENS and written.isascii() and _UNSURE.search(written) is None
-    return written if sure else canonical_json(value)
+    unsure = written[0] not in _OPENS or _UNSURE.search(written) or not (written.isascii() or _ASTRAL.search(written) is None)
+    return canonical_json(value) if unsure else written
 
 
 def canonical_json(value: Any) -> bytes:

@@ -17,13 +17,17 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """One admitted command as decide sees it. now: broker time of the inbox record, never going backwards in a partition."""
+    """One admitted command as decide sees it.
+
+    now: broker time of the inbox record, never going backwards in a partition. value: the record as it was written.
+    """
 
     command: Envelope
     payload: Message
     position: Position
     key: str
     now: datetime
+    value: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

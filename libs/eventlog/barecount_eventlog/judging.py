@@ -113,7 +113,7 @@ class Judge(Generic[S]):
         repeated = self._repeated(state.books, record, command, digest, seen)
         if repeated is not None:
             return self._answer(state, record, command, digest, now, [Emit(repeated)], getattr(repeated, "code", None))
-        inbound = Inbound(command, payload, record.position, key, EPOCH + timedelta(milliseconds=now))
+        inbound = Inbound(command, payload, record.position, key, EPOCH + timedelta(milliseconds=now), record.value)
         try:
             emits = list(self._decider.decide(state.domain, inbound))
             if not emits or emits[0].topic not in (None, self._events):

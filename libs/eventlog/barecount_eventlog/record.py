@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from barecount_contracts import CloudEvent, Envelope, Heading, Message, Position, catalogue, parse, read
+from barecount_contracts import CloudEvent, Envelope, Heading, Message, Position, catalogue, parse, read, trusted
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -36,7 +36,7 @@ class Recorded:
 
     @property
     def position(self) -> Position:
-        return Position(topic=self.topic, partition=self.partition, offset=self.offset)
+        return trusted(Position, {"topic": self.topic, "partition": self.partition, "offset": self.offset})
 
     @property
     def envelope(self) -> Heading:

@@ -50,7 +50,8 @@ class History:
             data=payload.to_data(),
         )
         position = Position(topic=INBOX, partition=0, offset=self.offset)
-        inbound = Inbound(command, command.payload(), position, key or tenant, START + timedelta(seconds=self.offset))
+        now = START + timedelta(seconds=self.offset)
+        inbound = Inbound(command, command.payload(), position, key or tenant, now, command.to_bytes())
         before = copy.copy(self.state)
         emitted = list(self.decider.decide(self.state, inbound))
         assert emitted, "decide answers every command"

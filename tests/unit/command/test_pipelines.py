@@ -218,6 +218,11 @@ def test_a_text_that_no_database_can_keep_is_refused(registered: History) -> Non
     assert code(registered.when(create(description="a\x00b"))) == "invalid-request"
 
 
+def test_a_text_that_speaks_of_such_a_character_is_kept(registered: History) -> None:
+    (event,) = registered.when(create(description="write \\u0000 for it"))
+    assert isinstance(event, PipelineCreated)
+
+
 def test_a_manifest_whose_contracts_do_not_fit_one_task_is_refused(registered: History) -> None:
     sources = list(sample("revenue-kpi")["sources"])
     for number in range(4):
