@@ -20,7 +20,7 @@ _SAFE: Final = 2**53 - 1
 _SMALL, _LARGE = 1e-4, 1e15
 _write: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
-# numbers that are or may be written otherwise: with an exponent, very small, very long, or whole; and a null, which may have been an infinity.
+# what is or may be written otherwise: numbers with an exponent, very small, very long, or whole; a null, which may have been an infinity.
 # What looks so in a text only costs time
 _UNSURE: Final = re.compile(rb"[\[:,](?:null|-?(?:0\.0000|[0-9]{16}|[0-9]+(?:e|\.[0-9]*(?:e|0[,\]}]))))")
 # keys with such characters are sorted otherwise by UTF-16 units than by bytes
