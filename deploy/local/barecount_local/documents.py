@@ -33,8 +33,8 @@ ABOUT: Final = """Control data pipelines: contracts, manifests, runs, replays, a
 
 Every call carries a bearer token; the tenant is the token's. What another tenant owns and what does not exist get the same answer.
 A refusal is a problem document (RFC 9457) whose `code` is a row of contracts/problems.yaml; the schema registry's routes answer as
-the Confluent registry does. A write answers 202 with the command's link, or, with `Prefer: wait=<seconds>`, its outcome. Lists answer
-`items` and `next_cursor`. `x-permission` names the action that contracts/permissions.yaml gives to roles."""
+the Confluent registry does. A write answers 202 with the command's link, or, with `Prefer: wait=<seconds>`, its outcome, if that can be
+told by then. Lists answer `items` and `next_cursor`. `x-permission` names the action that contracts/permissions.yaml gives to roles."""
 
 TAGS: Final = {
     "contracts": "Data contracts: Open Data Contract Standard documents by name and version",
@@ -63,7 +63,7 @@ PREFER: Final[Document] = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "examples": ["wait=5"]},
-    "description": "`wait=<seconds>` (RFC 7240, at most 30): answer with the outcome; 202 when it is not known by then",
+    "description": "`wait=<seconds>` (RFC 7240, at most 30): answer with the outcome; 202 when it is not known by then, or cannot be read",
 }
 HEADERS: Final[Document] = {
     "RequestId": {"description": "Names this call, as its evidence record does", "schema": {"type": "string", "format": "uuid"}},

@@ -14,7 +14,7 @@ from .identity import Caller, Identity, JwksKeys, PemKey, issue_token, pseudonym
 from .keyring import Keyring, Refusal, create_keypair, service_principal
 from .permission import Permission, require, require_socket, route_permissions, routes_without_permission
 from .preferences import ConsistencyToken, IdempotencyKey, PreferWait, prefer_wait
-from .problems import Problem
+from .problems import Problem, outcome_pending
 from .proving import ProvingProcess
 from .reader import PermanentError, Policy
 from .record import Record
@@ -62,6 +62,7 @@ __all__ = [
     "current_call",
     "issue_token",
     "openapi",
+    "outcome_pending",
     "prefer_wait",
     "pseudonym",
     "require",

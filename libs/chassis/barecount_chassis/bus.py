@@ -61,13 +61,15 @@ class CommandBus:
         self._check_size(command)
         call = current_call()
         if call is not None:
-            call.command_id = identity
+            call.command_id, call.idempotency_key = identity, idempotency_key
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 position = await self._append(key or caller.tenant, command)
         except TimeoutError as error:
             detail = f"the broker did not acknowledge {payload.TYPE} {identity} within {DEADLINE_SECONDS:g} s"
             raise Problem("evidence-unavailable", detail, idempotency_key=idempotency_key) from error
+        if call is not None:
+            call.accepted = True
         return Submitted(identity, position, command, idempotency_key)
 
     async def derive(

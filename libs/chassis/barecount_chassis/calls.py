@@ -151,7 +151,7 @@ class RecordedCalls:
         if isinstance(error, Problem):
             return error
         telemetry.logger().exception(telemetry.CALL_FAILED, request_id=str(call.request_id))
-        return Problem("internal-error", "the service could not answer; its log has the cause under this trace id")
+        return Problem("internal-error", "the service could not answer; its log has the cause under this trace id", **call.standing)
 
     async def _release(self, scope: Scope, call: Call, answer: _Answer) -> None:
         phase: Literal["answered", "closed"] = "closed" if answer.passed else "answered"
@@ -160,7 +160,7 @@ class RecordedCalls:
         if missing is not None and answer.passed:
             telemetry.logger().error(telemetry.CALL_CLOSE_UNRECORDED, request_id=str(call.request_id))
         elif missing is not None:
-            await answer.replace(missing, scope, None)
+            await answer.replace(_withheld(missing, call), scope, None)
         method, route = scope["method"], _route(scope)
         telemetry.HTTP_CALLS.labels(method, route, str(answer.status)).inc()
         telemetry.HTTP_SECONDS.labels(method, route).observe(perf_counter() - call.started)
@@ -205,6 +205,14 @@ class RecordedCalls:
         why = repr(append.exception()) if done and not append.cancelled() else f"no acknowledgement in {self._deadline:g} s"
         telemetry.logger().error(telemetry.CALL_UNRECORDED, request_id=str(envelope.id), why=why)
         return Problem("evidence-unavailable", "the record of this call was not acknowledged, so its answer is withheld")
+
+
+def _withheld(missing: Problem, call: Call) -> Problem:
+    """The same, and what a caller needs who must not send an accepted command as a new one."""
+    if not call.accepted:
+        return missing
+    said = f"{missing.detail}; the command {call.command_id} is accepted and will be decided"
+    return Problem(missing.code, said, **call.standing)
 
 
 class _Answer:

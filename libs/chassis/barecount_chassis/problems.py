@@ -30,6 +30,12 @@ SCHEMA: Final[dict[str, Any]] = {
         "code": {"type": "string", "description": "A row of contracts/problems.yaml"},
         "remedy": {"type": "string", "description": "What to do now"},
         "trace_id": {"type": "string"},
+        "command_id": {
+            "type": "string",
+            "format": "uuid",
+            "description": "The command that this is about: /commands/{command_id} shows it",
+        },
+        "idempotency_key": {"type": "string", "description": "Send the request again with this Idempotency-Key: nothing happens twice"},
         "errors": {"type": "array", "items": {"type": "object"}},
         "extra": {"type": "object"},
     },
@@ -75,6 +81,13 @@ class Problem(Exception):
     def response(self, request_id: UUID | None = None) -> JSONResponse:
         named = {"X-Request-Id": str(request_id)} if request_id else {}
         return JSONResponse(self.document(request_id), status_code=self.status, media_type=MEDIA_TYPE, headers=self.headers | named)
+
+
+def outcome_pending(command_id: UUID, idempotency_key: str | None, why: str) -> Problem:
+    """A 503 about a command that the broker has acknowledged and whose outcome cannot be told: where to look, and how to ask again."""
+    said = f"the command {command_id} is accepted and will be decided; {why}"
+    link = {"Location": f"/commands/{command_id}"}
+    return Problem("outcome-pending", said, headers=link, command_id=str(command_id), idempotency_key=idempotency_key)
 
 
 def unauthenticated(detail: str, *, error: str | None = None) -> Problem:
@@ -145,6 +158,10 @@ def install(app: FastAPI, unaskable: Sequence[type[Exception]] = (), unreachable
 
     async def on_unreachable(request: Request, error: Exception) -> JSONResponse:
         telemetry.logger().warning(telemetry.READ_MODEL_AWAY, error=repr(error))
+        call = request.scope.get("state", {}).get("call")
+        if call is not None and call.accepted:
+            why = "the read model, which would tell its outcome, does not answer now"
+            return _answer(request, outcome_pending(call.command_id, call.idempotency_key, why))
         return _answer(request, Problem("service-unavailable", "the read model does not answer now; nothing was changed by this call"))
 
     for kind in unaskable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from starlette.types import Scope
@@ -25,9 +25,17 @@ class Call:
     caller: Caller | None = None
     action: str | None = None
     command_id: UUID | None = None
+    idempotency_key: str | None = None
+    accepted: bool = False
+    """Whether the broker has acknowledged the command: from then on it is decided, whatever this call is answered."""
     problem_code: str | None = None
     request_digest: str | None = None
     streaming: bool = False
+
+    @property
+    def standing(self) -> dict[str, Any]:
+        """Members of a problem whose caller must know that the command stands, lest it is sent anew; empty without one."""
+        return {"command_id": str(self.command_id), "idempotency_key": self.idempotency_key} if self.accepted else {}
 
     @property
     def correlation(self) -> UUID:

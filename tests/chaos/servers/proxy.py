@@ -13,7 +13,8 @@ CHUNK = 65_536
 class Proxy:
     """One way. `losing(request)`: the next packet with these bytes reaches the server, and its answer nobody.
 
-    `passing` cleared: nothing goes through in either direction, and no connection ends, as with a server that is frozen.
+    `passing` cleared: nothing goes through in either direction, and no connection ends, as with a server that is frozen. `gone`: whoever
+    connects is reset.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -21,6 +22,7 @@ class Proxy:
         self._open: set[asyncio.StreamWriter] = set()
         self._losing: bytes | None = None
         self.lost = asyncio.Event()
+        self.gone = False
         self.passing = asyncio.Event()
         self.passing.set()
 
@@ -36,6 +38,9 @@ class Proxy:
         return cut
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.gone:
+            writer.transport.abort()
+            return
         with suppress(OSError):
             theirs, to_them = await asyncio.open_connection(self._host, self._port)
             self._open |= {writer, to_them}

@@ -6,19 +6,22 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
-from uuid import UUID
+from typing import Any, Final, Literal
+from uuid import UUID, uuid4
 
-from barecount_chassis import Caller, CommandBus, Problem, Submitted
+from barecount_chassis import Caller, CommandBus, Problem, Submitted, telemetry
 from barecount_contracts import Message
 from barecount_contracts.rules import problem_types
 from barecount_eventlog import AppendFailed
-from barecount_readmodel import EVERY_TENANT, Connection, Database, NotYetProjected, Past, Projector, Seen, Thing, Token, reach
+from barecount_readmodel import EVERY_TENANT, UNREACHABLE, Connection, Database, NotYetProjected, Past, Projector, Seen, Thing, Token, reach
 from fastapi.responses import JSONResponse
 
 from barecount_command.views.rows import from_json
 
 REPLAY_ENDS = ("ReplayApproved", "ReplayRefused", "ApprovalRequested")
+# what reading an outcome may take beyond the wait for it: who asks for 5 s is not kept by a silent database for 10 more
+READ_SECONDS = 1.0
+AWAY: Final[tuple[type[Exception], ...]] = (TimeoutError, *UNREACHABLE)
 REFUSALS = frozenset({"CommandRefused", "ReplayRefused", "RecordRejected"})
 
 
@@ -54,7 +57,8 @@ class Desk:
     ) -> JSONResponse:
         """Appends a command; with `wait` (seconds) answers with its admission.
 
-        created: an admission is answered 201 instead of 200. thing: the address of what the command makes.
+        202 without one: it is not known within `wait`, or the read model is away. created: an admission is answered 201 instead of
+        200. thing: the address of what the command makes.
         Raises: Problem of the refusal, with `command_id`.
         """
         submitted = await self.submit(caller, payload, key)
@@ -70,13 +74,26 @@ class Desk:
     async def submit(self, caller: Caller, payload: Message, key: str | None) -> Submitted:
         """Raises: Problem; `evidence-unavailable` when the broker refuses or does not answer."""
         assert self.bus is not None, "the service has not started"
+        # made here where the caller gives none, so that who is told to repeat the call can be told with which key
+        key = str(uuid4()) if key is None else key
         try:
             return await self.bus.submit(caller, payload, idempotency_key=key)
         except AppendFailed as error:
-            raise Problem("evidence-unavailable", f"the command was not acknowledged: {error}") from error
+            raise Problem("evidence-unavailable", f"the command was not acknowledged: {error}", idempotency_key=key) from error
 
     async def outcome(self, caller: Caller, submitted: Submitted, seconds: float) -> Outcome | None:
-        """The command's admission, for a replay what the ledger led to; None when it is not known after `seconds`."""
+        """The command's admission, for a replay what the ledger led to.
+
+        None when it is not known after `seconds`, and when the rows that would tell cannot be read: it stands in the log all the same.
+        """
+        try:
+            async with asyncio.timeout(seconds + READ_SECONDS):
+                return await self._admission(caller, submitted, seconds)
+        except AWAY as error:
+            telemetry.logger().warning(telemetry.READ_MODEL_AWAY, command_id=str(submitted.command_id), error=repr(error))
+            return None
+
+    async def _admission(self, caller: Caller, submitted: Submitted, seconds: float) -> Outcome | None:
         assert self.projector is not None
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from asyncpg import Record
-from barecount_chassis import Caller, IdempotencyKey, Problem, current_call, require
+from barecount_chassis import Caller, IdempotencyKey, Problem, current_call, outcome_pending, require
 from barecount_contracts import RegisterSchema
 from barecount_manifest import digest
 from fastapi import APIRouter, Query, Request, Response
@@ -122,7 +122,8 @@ def router(desk: Desk) -> APIRouter:
         submitted = await desk.submit(caller, RegisterSchema(subject=subject, schema_text=text), key)
         outcome = await desk.outcome(caller, submitted, WAIT_SECONDS)
         if outcome is None:
-            raise Problem("outcome-pending", f"the outcome of {submitted.command_id} is not known after {WAIT_SECONDS:g} s")
+            why = f"its outcome is not known within {WAIT_SECONDS:g} s, or cannot be read now"
+            raise outcome_pending(submitted.command_id, submitted.idempotency_key, why)
         if outcome.type == "SchemaRegistered":
             return {"id": outcome.data["schema_id"], "version": outcome.data["schema_version"]}
         if outcome.type == "CommandDuplicated":
