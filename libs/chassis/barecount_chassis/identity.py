@@ -22,9 +22,12 @@ from .settings import Settings, SettingsError
 
 LEEWAY: Final = timedelta(seconds=10)
 LONGEST_TOKEN: Final = 16_384
-# how long a verified token is known: a key that its issuer withdraws is believed no longer than that
+# a token that was verified is known for so long, and no longer than its key is (docs/operating.md)
 VERIFIED_SECONDS: Final = 60.0
 MOST_VERIFIED: Final = 1_024
+# an OIDC issuer's keys are asked for so often; while it does not answer, those that it gave last are believed for so long
+JWKS_SECONDS: Final = 60.0
+JWKS_KEPT_SECONDS: Final = 300.0
 # what a public key can verify; a symmetric algorithm or `none` never enters this list (RFC 8725 §3.1)
 ASYMMETRIC: Final = ("EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -55,6 +58,10 @@ class KeySource(Protocol):
         """(key, algorithms allowed with it). Raises: jwt.PyJWTError when there is none."""
         ...
 
+    def known(self) -> object:
+        """Stands for the keys as they are known now: while it stays equal, no key was withdrawn. None: they must be asked for first."""
+        ...
+
     def check(self) -> None:
         """Reads what can be read at start. Raises: SettingsError."""
         ...
@@ -66,7 +73,7 @@ class Identity:
     def __init__(self, keys: KeySource, *, issuer: str, audience: str, tenant_claim: str = "tenant", roles_claim: str = "roles") -> None:
         self._keys, self._issuer, self._audience = keys, issuer, audience
         self._tenant_claim, self._roles_claim = tenant_claim, roles_claim
-        self._verified: dict[bytes, tuple[float, Caller]] = {}
+        self._verified: dict[bytes, tuple[float, object, Caller]] = {}
 
     @classmethod
     def of(cls, settings: Settings) -> Identity:
@@ -94,12 +101,15 @@ class Identity:
             raise unauthenticated("the token is longer than any that is issued here", error="invalid_token")
         # who calls a hundred times a second shows the same token: its signature is verified once a minute
         shown = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        until, caller = self._verified.get(shown, (0.0, None))
-        if caller is None or monotonic() > until or caller.expires is None or datetime.now(UTC) >= caller.expires:
+        until, under, caller = self._verified.get(shown, (0.0, None, None))
+        # before the token is verified: keys that change meanwhile make it be verified again
+        known = self._keys.known()
+        withdrawn = known is None or known != under
+        if caller is None or withdrawn or monotonic() > until or caller.expires is None or datetime.now(UTC) >= caller.expires:
             caller = await self._verify(token)
             if len(self._verified) >= MOST_VERIFIED:
                 self._verified.clear()
-            self._verified[shown] = (monotonic() + VERIFIED_SECONDS, caller)
+            self._verified[shown] = (monotonic() + VERIFIED_SECONDS, known, caller)
         return caller
 
     async def _verify(self, token: str) -> Caller:
@@ -154,37 +164,78 @@ class Identity:
 
 
 class PemKey:
-    """The local issuer's public key, from a PEM file (Ed25519)."""
+    """The local issuer's public key, from a PEM file (Ed25519). A file that was replaced counts from the next call on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._key: Any = None
+        self._read: object = None
 
     def check(self) -> None:
-        if self._key is None:
+        known = self.known()
+        if self._key is None or known is None or known != self._read:
             try:
-                self._key = load_pem_public_key(self._path.read_bytes())
+                self._key, self._read = load_pem_public_key(self._path.read_bytes()), known
             except (OSError, ValueError) as error:
                 raise SettingsError(f"{self._path} is not a readable public key: BARECOUNT_KEYS_DIR must hold the issuer's") from error
 
+    def known(self) -> object:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     async def key_for(self, token: str) -> tuple[Any, list[str]]:
-        self.check()
+        try:
+            self.check()
+        except SettingsError as error:
+            # at start it ends the service; a file that is taken away or damaged later is a key that nobody can be asked about
+            raise jwt.PyJWKClientConnectionError(str(error)) from error
         return self._key, ["EdDSA"]
 
 
 class JwksKeys:
-    """An OIDC issuer's keys. They are cached 5 minutes; an unknown key id asks again at most every 30 seconds."""
+    """An OIDC issuer's keys, asked for once a minute; an unknown key id asks again at most every 30 seconds."""
 
     def __init__(self, url: str) -> None:
-        self._client = jwt.PyJWKClient(url, lifespan=300, timeout=5, cooldown_duration=30)
+        self._client = _Jwks(url, lifespan=JWKS_SECONDS, timeout=5, cooldown_duration=30)
 
     def check(self) -> None:
         """Nothing: an issuer that is away must not keep a service from starting."""
+
+    def known(self) -> object:
+        # the very object: each time that the issuer is asked makes another
+        return self._client.jwk_set_cache.get() if self._client.jwk_set_cache else None
 
     async def key_for(self, token: str) -> tuple[Any, list[str]]:
         # the client may fetch over the network, so it runs in a thread
         key = await asyncio.to_thread(self._client.get_signing_key_from_jwt, token)
         return key, [name for name in ASYMMETRIC if name == key.algorithm_name]
+
+
+class _Jwks(jwt.PyJWKClient):
+    """Goes on with the keys that it has while the issuer does not answer, though not for ever."""
+
+    _last: jwt.PyJWKSet | None = None
+    _fetched = 0.0
+
+    def fetch_data(self) -> Any:
+        found = super().fetch_data()
+        self._fetched = monotonic()
+        return found
+
+    def get_jwk_set(self, refresh: bool = False) -> jwt.PyJWKSet:
+        try:
+            self._last = super().get_jwk_set(refresh)
+        except jwt.PyJWKClientConnectionError:
+            # who asks for a key that is not among them must hear that it cannot be looked up
+            if refresh or self._last is None or monotonic() - self._fetched > JWKS_KEPT_SECONDS:
+                raise
+            assert self.jwk_set_cache is not None
+            # not asked again by every call meanwhile
+            self.jwk_set_cache.put(self._last)
+        return self._last
 
 
 def pseudonym(issuer: str, subject: str) -> str:

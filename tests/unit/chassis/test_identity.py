@@ -142,7 +142,7 @@ def jwks(keys: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/keys", {"ed": ed, "rsa": rsa, "asked": asked}
+    yield f"http://127.0.0.1:{server.server_port}/keys", {"ed": ed, "rsa": rsa, "asked": asked, "rows": rows, "server": server}
     server.shutdown()
     server.server_close()
 
@@ -210,3 +210,87 @@ async def test_a_token_that_was_verified_is_verified_again_after_a_minute(
     monkeypatch.setattr("barecount_chassis.identity.monotonic", lambda: time.monotonic() + 61)
     assert await identity.verify(shown) == first
     assert asked == 2
+
+
+def of_kid(held: dict[str, Any], kid: str, algorithm: str, **changed: Any) -> str:
+    return "Bearer " + jwt.encode(claims(**changed), held[kid], algorithm=algorithm, headers={"kid": kid})
+
+
+def of_issuer(url: str) -> tuple[Identity, JwksKeys]:
+    keys = JwksKeys(url)
+    return Identity(keys, issuer="barecount-local", audience="barecount"), keys
+
+
+async def test_a_key_that_its_issuer_withdrew_is_refused_as_soon_as_that_is_learned_although_its_token_was_verified_just_now(
+    jwks: tuple[str, dict[str, Any]],
+) -> None:
+    url, held = jwks
+    identity, keys = of_issuer(url)
+    stolen = of_kid(held, "rsa", "RS256")
+    for _ in range(3):
+        assert (await identity.verify(stolen)).tenant == "acme"
+    held["rows"][:] = [row for row in held["rows"] if row["kid"] != "rsa"]
+    keys._client.cooldown_duration = 0
+    # a key that is not known yet, as the issuer's next one, makes the service ask
+    await refused(identity, of_kid({"new": held["ed"]}, "new", "EdDSA"))
+    await refused(identity, stolen)
+    assert (await identity.verify(of_kid(held, "ed", "EdDSA"))).tenant == "acme"
+
+
+async def test_a_key_that_its_issuer_withdrew_is_refused_when_the_keys_are_asked_for_again(
+    jwks: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barecount_chassis.identity.JWKS_SECONDS", 0.2)
+    url, held = jwks
+    identity, _ = of_issuer(url)
+    stolen = of_kid(held, "rsa", "RS256")
+    await identity.verify(stolen)
+    asked = len(held["asked"])
+    await identity.verify(stolen)
+    assert len(held["asked"]) == asked, "known keys are not asked for by every call"
+    held["rows"][:] = [row for row in held["rows"] if row["kid"] != "rsa"]
+    async with asyncio.timeout(5):
+        with pytest.raises(Problem, match="not signed by the issuer"):  # noqa: PT012
+            while await identity.verify(stolen):  # noqa: ASYNC110 only the clock makes it ask again
+                await asyncio.sleep(0.02)
+
+
+async def test_while_the_issuer_is_away_its_last_keys_are_believed_and_not_for_ever(
+    jwks: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barecount_chassis.identity.JWKS_SECONDS", 0.05)
+    url, held = jwks
+    identity, keys = of_issuer(url)
+    shown = of_kid(held, "ed", "EdDSA")
+    await identity.verify(shown)
+    held["server"].shutdown()
+    held["server"].server_close()
+    for _ in range(3):
+        await asyncio.sleep(0.06)  # the keys' time passes, and the issuer cannot be asked
+        assert (await identity.verify(shown)).tenant == "acme"
+    keys._client.cooldown_duration = 0
+    with pytest.raises(Problem) as unknown:
+        await identity.verify(of_kid({"new": held["ed"]}, "new", "EdDSA"))
+    assert unknown.value.code == "service-unavailable", "whether the issuer has that key cannot be known"
+    monkeypatch.setattr("barecount_chassis.identity.JWKS_KEPT_SECONDS", 0.0)
+    async with asyncio.timeout(5):
+        with pytest.raises(Problem) as away:  # noqa: PT012
+            while await identity.verify(shown):  # noqa: ASYNC110 only the clock makes it ask again
+                await asyncio.sleep(0.02)
+    assert away.value.code == "service-unavailable"
+
+
+async def test_the_local_issuers_key_counts_from_the_moment_it_is_replaced(tmp_path: Path) -> None:
+    create_keypair(tmp_path, "issuer")
+    identity = Identity.of(Settings(service="command", kafka_bootstrap="localhost:1", keys_dir=tmp_path))
+    identity.check()
+    before = signed(tmp_path)
+    assert (await identity.verify(before)).tenant == "acme"
+    (tmp_path / "issuer.pem").unlink()
+    create_keypair(tmp_path, "issuer")
+    assert "not signed by the issuer" in (await refused(identity, before)).detail
+    assert (await identity.verify(signed(tmp_path))).tenant == "acme"
+    (tmp_path / "issuer.public.pem").unlink()
+    with pytest.raises(Problem) as gone:
+        await identity.verify(signed(tmp_path))
+    assert gone.value.code == "service-unavailable"
