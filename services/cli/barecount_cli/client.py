@@ -52,14 +52,21 @@ class Client:
     def write(
         self, method: str, path: str, body: Any = None, *, key: str | None = None, wait: float | None = 15, **headers: str
     ) -> dict[str, Any]:
-        """Sends a command and, unless `wait` is None, waits for its admission.
+        """Sends a command and, unless `wait` is None, waits for its admission: `event` is missing when it was not known in all that time.
 
         Raises: ProblemError when it is refused.
         """
         headers["Idempotency-Key"] = key or str(uuid.uuid4())
-        if wait is not None:
-            headers["Prefer"] = f"wait={int(wait)}"
-        return self._call(method, path, json=body, headers=headers)
+        if wait is None:
+            return self._call(method, path, json=body, headers=headers)
+        headers["Prefer"] = f"wait={int(wait)}"
+        deadline, pause = time.monotonic() + self.patience_seconds, 0.1
+        while True:
+            answer = self._call(method, path, json=body, headers=headers)
+            if answer.get("status") != "accepted" or time.monotonic() > deadline:
+                return answer
+            time.sleep(pause)  # answered at once while the read model is away: under the same key it is the same command
+            pause = min(pause * 2, 1.0)
 
     def items(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """All items of a list, page by page."""
@@ -121,6 +128,18 @@ class Client:
         except ValueError as error:
             raise CliError(f"{method} {path} did not answer JSON: {answer.text[:200]!r}") from error
         return body if isinstance(body, dict) else {"items": body}
+
+
+def decided(answer: dict[str, Any]) -> dict[str, Any]:
+    """The data of the event that a write was decided by. Raises: WaitTimeoutError naming a command that stands undecided."""
+    if (event := answer.get("event")) is None:
+        command = answer["command_id"]
+        raise WaitTimeoutError(
+            f"the command {command} is accepted, and what became of it is not known yet",
+            f"It will be decided: `barecount api get /commands/{command}` shows it.",
+        )
+    data = event["data"]
+    return data if isinstance(data, dict) else {}
 
 
 def _problem(answer: httpx.Response) -> ProblemError:

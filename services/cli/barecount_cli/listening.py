@@ -17,7 +17,7 @@ from rich.markup import escape
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from . import output
-from .client import Client
+from .client import Client, decided
 from .errors import CliError, ProblemError, WaitTimeoutError
 from .settings import CliSettings
 
@@ -152,7 +152,7 @@ def _endpoint(client: Client, url: str, wanted: dict[str, Any]) -> str:
             client.write("PUT", address, {**wanted, "enabled": True})
             return address
     made = client.write("POST", "/webhooks", {**wanted, "description": "barecount webhooks listen"})
-    return f"/webhooks/{made['event']['data']['endpoint_id']}"
+    return f"/webhooks/{decided(made)['endpoint_id']}"
 
 
 def _known(secret: Callable[[], str]) -> None:

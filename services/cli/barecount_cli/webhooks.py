@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from . import output
-from .client import Client
+from .client import Client, decided
 from .listening import listen
 from .settings import CliSettings
 
@@ -49,7 +49,7 @@ def create(
     made = client.write("POST", "/webhooks", body)
     if output_ == "json":
         return output.as_json(made)
-    endpoint = made["event"]["data"]["endpoint_id"]
+    endpoint = decided(made)["endpoint_id"]
     return output.console.print(f"{endpoint}: see its secret with `barecount webhooks secret {endpoint}`", highlight=False)
 
 
@@ -117,7 +117,7 @@ def rotate(
     """Sign with a new secret."""
     body = {"keep_hours": keep_hours}
     answer = Client.of(CliSettings(), role=role, tenant=tenant).write("POST", f"/webhooks/{endpoint}/rotate", body)
-    until = answer["event"]["data"]["previous_until"]
+    until = decided(answer)["previous_until"]
     return _told(answer, f"rotated; the old secret signs too until {until}", output_)
 
 
