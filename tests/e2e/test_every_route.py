@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from barecount_chassis import issue_token
-from barecount_contracts import permissions
+from barecount_contracts import Position, permissions
+from barecount_readmodel import Token, token_secret
 
 from tests.support.routes import Operation, of_path, operations, things_of_the_story
 from tests.support.stack import Stack
@@ -32,6 +33,27 @@ def document(product: Stack) -> dict[str, Any]:
     found = answer.json()
     assert isinstance(found, dict)
     return found
+
+
+def test_every_read_that_takes_a_consistency_token_refuses_one_that_another_tenant_was_given(
+    product: Stack, document: dict[str, Any]
+) -> None:
+    client, failures = product.client(), list[str]()
+    things, secret = things_of_the_story(client), token_secret(product.settings.keys)
+    stolen = Token.of(Position(topic="pipelines.commands", partition=0, offset=0)).encode(secret, "globex")
+    taking = [one for one in operations(document) if one.reads and _takes_token(document["paths"][one.path]["get"])]
+    services = {one.path.split("/")[1] for one in taking}
+    assert {"pipelines", "runs", "lineage", "evidence", "webhooks"} <= services, "of each service that has a read model"
+    client.http.headers["X-Consistency-Token"] = stolen
+    for operation in taking:
+        answer = operation.call(client.http, of_path(things, operation.path), client.token)
+        if (answer.status_code, answer.json().get("code")) != (400, "token-foreign"):
+            failures.append(f"{operation}: {answer.status_code} {answer.text[:200]}")
+    assert not failures, "\n".join(failures)
+
+
+def _takes_token(operation: dict[str, Any]) -> bool:
+    return any(one.get("name") == "X-Consistency-Token" for one in operation.get("parameters", ()))
 
 
 def test_the_documents_are_there_without_a_token(product: Stack, document: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from .collector import settle as settle_collector
 from .health import Health
 from .identity import Caller, Identity, JwksKeys, PemKey, issue_token, pseudonym
 from .keyring import Keyring, Refusal, create_keypair, service_principal
-from .permission import Permission, require, require_socket, route_permissions, routes_without_permission
+from .permission import Permission, caller_of, require, require_socket, route_permissions, routes_without_permission
 from .preferences import ConsistencyToken, IdempotencyKey, PreferWait, prefer_wait
 from .problems import Problem, outcome_pending
 from .proving import ProvingProcess
@@ -57,6 +57,7 @@ __all__ = [
     "Tail",
     "Target",
     "TargetError",
+    "caller_of",
     "create_app",
     "create_keypair",
     "current_call",

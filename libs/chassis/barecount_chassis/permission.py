@@ -55,6 +55,14 @@ class SocketPermission:
         return self._permission.check(websocket.scope)
 
 
+def caller_of(request: Request) -> Caller:
+    """Who calls, where a dependency of several routes asks, whatever permission each of them needs. Raises: Problem `unauthenticated`."""
+    call = call_of(request.scope)
+    if call is None or call.caller is None:
+        raise unauthenticated("the call carries no verified token")
+    return call.caller
+
+
 def require(action: str) -> Any:
     """`caller: Annotated[Caller, require("runs:read")]`: the caller, if their role has the action.
 

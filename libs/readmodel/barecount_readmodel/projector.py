@@ -126,7 +126,7 @@ class Projector:
                 log.info("token-not-explained", topic=topic, error=repr(unknown))
                 continue
             if end is None or offset >= end:
-                raise TokenError("token-future", f"{topic}/{partition}@{offset} lies beyond the log's end {end}") from error
+                raise TokenError("token-future", f"{topic}/{partition}@{offset} lies beyond the log's end") from error
 
     async def _run(self) -> None:
         backoff = BACKOFF[0]

@@ -16,17 +16,17 @@ SECONDS: Final = 2.0
 
 
 async def reach(
-    projector: Projector, token: str | None, secret: bytes, *, topics: Collection[str] | None = None, seconds: float = SECONDS
+    projector: Projector, token: str | None, secret: bytes, tenant: str, *, topics: Collection[str] | None = None, seconds: float = SECONDS
 ) -> None:
     """Waits until the rows hold what the token names; at once without a token.
 
-    topics: those whose positions this service can know, where tokens may name others. Raises: Problem `token-malformed`,
-    `token-foreign`, `token-future`, or `not-yet-projected` after `seconds`.
+    tenant: the caller's, to whom the token must have been given. topics: those whose positions this service can know, where tokens may
+    name others. Raises: Problem `token-malformed`, `token-foreign`, `token-future`, or `not-yet-projected` after `seconds`.
     """
     if token is None:
         return
     try:
-        named = Token.decode(token, secret)
+        named = Token.decode(token, secret, tenant)
         if topics is not None:
             named = Token(tuple(row for row in named.positions if row[0] in topics), catalogue().generation)
         await projector.wait(named, seconds)

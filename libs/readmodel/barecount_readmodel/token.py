@@ -1,6 +1,7 @@
 """The consistency token: where a write went, so that a later query can wait for it. Signed, so that nobody probes offsets with it.
 
-Form: base64url(JSON {"g": generation, "p": [[topic, partition, offset], …]}) "." base64url(HMAC-SHA256 of the former, first 16 bytes).
+Form: base64url(JSON {"g": generation, "p": [[topic, partition, offset], …]}) "." base64url(first 16 bytes of HMAC-SHA256(tenant "." the
+former)). It is of one installation, one log generation and one tenant.
 """
 
 from __future__ import annotations
@@ -38,23 +39,30 @@ class Token:
     def of(cls, *positions: Position) -> Self:
         return cls(tuple((p.topic, p.partition, p.offset) for p in positions), catalogue().generation)
 
-    def encode(self, secret: bytes) -> str:
+    def encode(self, secret: bytes, tenant: str) -> str:
         body = _base64(json.dumps({"g": self.generation, "p": self.positions}, separators=(",", ":")).encode())
-        return f"{body}.{_base64(_mac(body, secret))}"
+        return f"{body}.{_mac(body, secret, tenant)}"
 
     @classmethod
-    def decode(cls, text: str, secret: bytes) -> Self:
-        """Raises: TokenError `token-malformed`, `token-foreign` (another installation, older generation), `token-future` (a newer one)."""
+    def decode(cls, text: str, secret: bytes, tenant: str) -> Self:
+        """The token, unchanged to the letter.
+
+        Raises: TokenError `token-malformed`, `token-foreign` (another installation, secret or tenant, an older generation), `token-future`
+        (a newer one).
+        """
         body, dot, mac = text.partition(".")
         if not dot or len(text) > MAX_LENGTH:
             raise TokenError("token-malformed", "a consistency token has two parts joined by a dot")
         try:
-            given, raw = _unbase64(mac), _unbase64(body)
+            _unbase64(mac)
+            raw = _unbase64(body)
         except (ValueError, binascii.Error) as error:
             raise TokenError("token-malformed", "the token is not base64url") from error
-        # the signature before anything inside is believed
-        if not hmac.compare_digest(given, _mac(body, secret)):
-            raise TokenError("token-foreign", "the token's signature is not of this installation")
+        # the signature before anything inside is believed; its text, because two texts are the same bytes
+        if not hmac.compare_digest(mac, _mac(body, secret, tenant)):
+            raise TokenError(
+                "token-foreign", "the token was not given to this tenant by this installation, or its secret was replaced since"
+            )
         try:
             found = json.loads(raw)
             token = cls(tuple((str(t), int(p), int(o)) for t, p, o in found["p"]), int(found["g"]))
@@ -88,8 +96,9 @@ def token_secret(keys_dir: Path) -> bytes:
     return secret
 
 
-def _mac(body: str, secret: bytes) -> bytes:
-    return hmac.new(secret, body.encode(), hashlib.sha256).digest()[:_MAC_BYTES]
+def _mac(body: str, secret: bytes, tenant: str) -> str:
+    # no tenant's name has a dot, and no body
+    return _base64(hmac.new(secret, f"{tenant}.{body}".encode(), hashlib.sha256).digest()[:_MAC_BYTES])
 
 
 def _base64(raw: bytes) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from barecount_chassis import Caller, ConsistencyToken, Problem, require
+from barecount_chassis import Caller, ConsistencyToken, Problem, caller_of, require
 from barecount_contracts import PLATFORM, Outcome
 from barecount_readmodel import EVERY_TENANT, Connection, Database, Projector, Token, reach
 from barecount_transparency import Tile, TileError, TlogProof, TreeRangeError, VerifyingKey, encode_bundle, leaf_hash, loads, tile_content
@@ -46,12 +46,13 @@ async def _parts(request: Request) -> Parts:
     return parts
 
 
-async def _fresh(parts: Annotated[Parts, Depends(_parts)], token: ConsistencyToken = None) -> Parts:
+async def _fresh(request: Request, parts: Annotated[Parts, Depends(_parts)], token: ConsistencyToken = None) -> Parts:
     """Waits until the read model has what the caller's token names."""
     if token is None:
         return parts
-    await reach(parts.projector, token, parts.secret, topics=("evidence.ledger",))
-    named = Token.decode(token, parts.secret).positions
+    tenant = caller_of(request).tenant
+    await reach(parts.projector, token, parts.secret, tenant, topics=("evidence.ledger",))
+    named = Token.decode(token, parts.secret, tenant).positions
     wanted = {(topic, partition): offset for topic, partition, offset in named if topic != "evidence.ledger"}
 
     async def there() -> bool | None:

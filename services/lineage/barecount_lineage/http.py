@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from barecount_chassis import Caller, ConsistencyToken, Problem, require
+from barecount_chassis import Caller, ConsistencyToken, Problem, caller_of, require
 from barecount_readmodel import Connection, Database, Projector, reach
 from fastapi import APIRouter, Depends, Query, Request
 
@@ -33,7 +33,9 @@ async def _fresh(request: Request, token: ConsistencyToken = None) -> Parts:
     """Waits until the read model has what the caller's token names, as far as it reads those logs."""
     parts: Parts = request.app.state.parts
     # commands' outcomes are events of the log that this service projects; other logs it does not read
-    await reach(parts.projector, token, parts.secret, topics=("control.events", "lineage.events", "pipelines.commands"))
+    await reach(
+        parts.projector, token, parts.secret, caller_of(request).tenant, topics=("control.events", "lineage.events", "pipelines.commands")
+    )
     return parts
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from barecount_chassis import Caller, ConsistencyToken, Problem, require
-from barecount_contracts import catalogue
-from barecount_readmodel import Connection, Database, NotYetProjected, Projector, Token, TokenError
+from barecount_chassis import Caller, ConsistencyToken, Problem, caller_of, require
+from barecount_readmodel import Connection, Database, Projector, reach
 from fastapi import APIRouter, Depends, Query, Request
 
 from .answers import Deliveries, DeliveryShown, DeliveryState, EndpointHealth, Secret
@@ -20,7 +19,6 @@ from .relay import Relay
 from .views import deliveries
 from .views.endpoints import endpoint
 
-TOKEN_SECONDS: Final = 2.0
 READ: Final = ("control.events", "state.changes", "webhooks.attempts", "pipelines.commands")
 
 router = APIRouter(tags=["webhooks"])
@@ -42,15 +40,7 @@ class Parts:
 async def _fresh(request: Request, token: ConsistencyToken = None) -> Parts:
     """Waits until the read model has what the caller's token names, as far as it reads those logs."""
     parts: Parts = request.app.state.parts
-    if token is None:
-        return parts
-    try:
-        named = Token.decode(token, parts.secret)
-        await parts.projector.wait(Token(tuple(row for row in named.positions if row[0] in READ), catalogue().generation), TOKEN_SECONDS)
-    except TokenError as error:
-        raise Problem(error.code, error.detail) from error
-    except NotYetProjected as error:
-        raise Problem("not-yet-projected", str(error)) from error
+    await reach(parts.projector, token, parts.secret, caller_of(request).tenant, topics=READ)
     return parts
 
 

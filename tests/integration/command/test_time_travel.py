@@ -26,7 +26,7 @@ from tests.support.service import Service
 pytestmark = pytest.mark.integration
 
 PIPELINE = "/pipelines/revenue-kpi"
-TOKEN = Token.of(Position(topic="control.events", partition=0, offset=0)).encode(b"a consistency token is no moment")
+TOKEN = Token.of(Position(topic="control.events", partition=0, offset=0)).encode(b"a consistency token is no moment", "past")
 
 
 @dataclass

@@ -239,7 +239,7 @@ async def test_a_read_with_a_consistency_token_includes_that_write(service: Serv
             inbox = Cause(topic="runs.commands", partition=3, offset=secrets.randbelow(10**9))
             at = await world.write("execution", "runs.events", RunStarted(run_id=run_id), tenant="acme", correlation=uuid4(), cause=inbox)
             for token in (Token.of(at), Token.of(Position(topic=inbox.topic, partition=3, offset=inbox.offset))):
-                headers = {"X-Consistency-Token": token.encode(token_secret(service.keys))}
+                headers = {"X-Consistency-Token": token.encode(token_secret(service.keys), "acme")}
                 answer = await client.get("/evidence", params={"run_id": run_id}, headers=headers)
                 assert answer.status_code == 200, answer.text
                 assert len(answer.json()["items"]) == 1

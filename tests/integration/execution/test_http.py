@@ -222,13 +222,13 @@ async def test_a_read_with_a_token_holds_the_write_that_it_names(site: Site, exe
     document = {**in_pool(story.pool), "slos": SLOS}
     asked = await site.request(story.tenant, f"run_{uuid4().hex[:8]}", document)
     at = next(record for record in await site.log("control.events") if record.envelope.id == asked.id)
-    token = Token.of(at.position).encode(token_secret(site.keys))
+    token = Token.of(at.position).encode(token_secret(site.keys), story.tenant)
     headers = {"Authorization": f"Bearer {site.token(story.tenant)}", "X-Consistency-Token": token}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{execution.port}", headers=headers) as http:
         answer = await http.get(f"/runs/{asked.data['run_id']}")
         assert answer.status_code == 200
-        foreign = await http.get("/runs", headers={"X-Consistency-Token": token[:-3] + "abc"})
+        foreign = await http.get("/runs", headers={"X-Consistency-Token": Token.of(at.position).encode(token_secret(site.keys), "another")})
         assert (foreign.status_code, foreign.json()["code"]) == (400, "token-foreign")
-        beyond = Token.of(at.position.model_copy(update={"offset": at.offset + 10_000})).encode(token_secret(site.keys))
+        beyond = Token.of(at.position.model_copy(update={"offset": at.offset + 10_000})).encode(token_secret(site.keys), story.tenant)
         future = await http.get("/runs", headers={"X-Consistency-Token": beyond})
         assert (future.status_code, future.json()["code"]) == (400, "token-future")

@@ -27,7 +27,7 @@ class Projector:
 
 
 async def reached(projector: Any, token: str | None, **more: Any) -> None:
-    await reach(projector, token, SECRET, **more)
+    await reach(projector, token, SECRET, "acme", **more)
 
 
 async def test_without_a_token_nothing_is_waited_for() -> None:
@@ -38,14 +38,14 @@ async def test_without_a_token_nothing_is_waited_for() -> None:
 
 async def test_positions_of_logs_that_the_service_does_not_read_are_left_to_others() -> None:
     projector = Projector()
-    await reached(projector, TOKEN.encode(SECRET))
-    await reached(projector, TOKEN.encode(SECRET), topics=("control.events",))
+    await reached(projector, TOKEN.encode(SECRET, "acme"))
+    await reached(projector, TOKEN.encode(SECRET, "acme"), topics=("control.events",))
     assert projector.asked == [TOKEN.positions, TOKEN.positions[:1]]
 
 
 async def test_a_late_read_model_and_a_foreign_token_are_problems_with_their_codes() -> None:
     with pytest.raises(Problem) as late:
-        await reached(Projector(late=True), TOKEN.encode(SECRET))
+        await reached(Projector(late=True), TOKEN.encode(SECRET, "acme"))
     with pytest.raises(Problem) as foreign:
-        await reached(Projector(), TOKEN.encode(b"t" * 32))
+        await reached(Projector(), TOKEN.encode(b"t" * 32, "acme"))
     assert (late.value.code, foreign.value.code) == ("not-yet-projected", "token-foreign")

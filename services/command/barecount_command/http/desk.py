@@ -116,7 +116,7 @@ class Desk:
         return await self.projector.until(ended, max(0.0, until - loop.time()))
 
     def token(self, submitted: Submitted) -> str:
-        return Token.of(submitted.position).encode(self.secret)
+        return Token.of(submitted.position).encode(self.secret, submitted.envelope.tenant)
 
     def _answer(self, submitted: Submitted, status: int, thing: str | None, outcome: Outcome | None = None) -> JSONResponse:
         token, link = self.token(submitted), f"/commands/{submitted.command_id}"
@@ -165,7 +165,7 @@ class Desk:
         """
         assert self.database is not None, "the service has not started"
         assert self.projector is not None
-        await reach(self.projector, token, self.secret)
+        await reach(self.projector, token, self.secret, caller.tenant)
         async with self.database.query(caller.tenant) as conn:
             yield conn
 
@@ -177,7 +177,7 @@ class Desk:
         """
         assert self.past is not None, "the service has not started"
         assert self.projector is not None
-        await reach(self.projector, token, self.secret)
+        await reach(self.projector, token, self.secret, caller.tenant)
         async with self.past.read(caller.tenant, as_of, thing) as seen:
             yield seen
 

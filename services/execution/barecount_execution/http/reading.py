@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 
-from barecount_chassis import Caller, ConsistencyToken, Problem
+from barecount_chassis import Caller, ConsistencyToken, Problem, caller_of
 from barecount_readmodel import Connection, Database, Past, Projector, Seen, Thing, reach
 from fastapi import Depends, Query, Request
 
@@ -47,17 +47,17 @@ class Reading:
         async with self.past.read(caller.tenant, as_of, Thing(RUN, run_id)) as seen:
             yield seen
 
-    async def include(self, token: str | None) -> None:
-        """Waits until the rows hold the write that the token names.
+    async def include(self, token: str | None, tenant: str) -> None:
+        """Waits until the rows hold the write that the tenant's token names.
 
         Raises: Problem `not-yet-projected`, `token-malformed`, `token-foreign` or `token-future`.
         """
-        await reach(self.projector, token, self.secret)
+        await reach(self.projector, token, self.secret, tenant)
 
 
 async def reading_of(request: Request, token: ConsistencyToken = None) -> Reading:
     reading: Reading = request.app.state.reading
-    await reading.include(token)
+    await reading.include(token, caller_of(request).tenant)
     return reading
 
 
