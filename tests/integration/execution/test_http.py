@@ -232,3 +232,7 @@ async def test_a_read_with_a_token_holds_the_write_that_it_names(site: Site, exe
         beyond = Token.of(at.position.model_copy(update={"offset": at.offset + 10_000})).encode(token_secret(site.keys), story.tenant)
         future = await http.get("/runs", headers={"X-Consistency-Token": beyond})
         assert (future.status_code, future.json()["code"]) == (400, "token-future")
+        # a write's token names the command's inbox, which execution may not see: what is late there is late, not of another installation
+        late = at.position.model_copy(update={"topic": "pipelines.commands", "offset": 10_000_000})
+        unseen = await http.get("/runs", headers={"X-Consistency-Token": Token.of(late).encode(token_secret(site.keys), story.tenant)})
+        assert (unseen.status_code, unseen.json()["code"], unseen.headers["Retry-After"]) == (503, "not-yet-projected", "1")
