@@ -12,7 +12,7 @@ import typer
 
 from . import api, approvals, dashboard, output, publish, verify, watch, webhooks
 from .client import Client
-from .errors import RUN_CANCELLED, RUN_FAILED, CliError
+from .errors import RUN_CANCELLED, RUN_FAILED, CliError, ProblemError
 from .settings import CliSettings
 from .tokens import issue
 
@@ -81,8 +81,8 @@ def pipelines(
             for p in found
         ]
         return output.table("Pipelines", columns, rows)
-    shown = client.get(f"/pipelines/{name}", as_of=as_of)
-    history = client.get(f"/pipelines/{name}/history", as_of=as_of)
+    shown = as_it_was(client, f"/pipelines/{name}", as_of)
+    history = as_it_was(client, f"/pipelines/{name}/history", as_of)
     if output_ == "json":
         return output.as_json({"pipeline": shown, "history": history["items"]})
     output.console.print_json(json.dumps(shown))
@@ -121,11 +121,11 @@ def runs(
         for run in client.follow_run(run_id, timeout=timeout):
             stages = " ".join(f"{s['stage']}:{s['status']}" for s in run.get("stages", []))
             output.errors.print(f"{run['status']:<10} {stages}", highlight=False)
-    shown = client.get(f"/runs/{run_id}", as_of=as_of)
+    shown = as_it_was(client, f"/runs/{run_id}", as_of)
     if output_ == "json":
         output.as_json(shown)
     else:
-        show_run(shown, client.get(f"/runs/{run_id}/metrics", as_of=as_of))
+        show_run(shown, as_it_was(client, f"/runs/{run_id}/metrics", as_of))
     if follow and shown["status"] != "succeeded":
         raise typer.Exit({"failed": RUN_FAILED, "cancelled": RUN_CANCELLED}.get(shown["status"], 1))
     return None
@@ -135,6 +135,16 @@ def only_one(as_of: str | None, verb: str) -> None:
     """Raises: CliError for a list as of then."""
     if as_of is not None:
         raise CliError("--as-of shows one thing as it was, not a list", f"Name it: barecount {verb} --as-of {as_of}")
+
+
+def as_it_was(client: Client, path: str, as_of: str | None) -> dict[str, Any]:
+    """The thing at a path, now or at a moment. Raises: ProblemError; of a thing that was not there then, with what to try."""
+    try:
+        return client.get(path, as_of=as_of)
+    except ProblemError as error:
+        if as_of is not None and error.status == 404:
+            error.remedy = f"As of {as_of} there was none of that name: give a later moment, or leave --as-of out for what is there now."
+        raise
 
 
 def show_run(run: dict[str, Any], metrics: dict[str, Any]) -> None:

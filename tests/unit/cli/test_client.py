@@ -6,13 +6,14 @@ from typing import Any
 
 import httpx
 import pytest
+from barecount_cli.app import as_it_was
 from barecount_cli.client import Client, decided
 from barecount_cli.errors import TIMED_OUT, ProblemError, WaitTimeoutError
 
 COMMAND = "0e64b5c2-4d6d-5951-b6d7-86144e553799"
 ACCEPTED = {"command_id": COMMAND, "status": "accepted", "links": {"command": f"/commands/{COMMAND}"}}
 ADMITTED = {**ACCEPTED, "status": "admitted", "event": {"type": "WebhookCreated", "data": {"endpoint_id": "wh_1"}}}
-REFUSED = {"code": "pipeline-exists", "detail": "there is one", "remedy": "Update it."}
+EXISTS = {"code": "pipeline-exists", "detail": "there is one", "remedy": "Update it."}
 
 
 def client_of(*answers: tuple[int, dict[str, Any]], patience: float = 5.0) -> tuple[Client, list[httpx.Request]]:
@@ -37,7 +38,7 @@ def test_a_write_that_is_accepted_and_not_told_is_asked_for_again_under_its_key(
 
 
 def test_a_refusal_that_comes_to_be_known_is_the_answer() -> None:
-    client, _ = client_of((202, ACCEPTED), (409, REFUSED))
+    client, _ = client_of((202, ACCEPTED), (409, EXISTS))
     with pytest.raises(ProblemError, match="pipeline-exists"):
         client.write("POST", "/pipelines", {})
 
@@ -53,3 +54,15 @@ def test_a_command_that_stays_undecided_is_named_with_where_to_look() -> None:
     with pytest.raises(WaitTimeoutError, match=COMMAND) as late:
         decided(client.write("POST", "/webhooks", {}))
     assert (late.value.exit_code, f"/commands/{COMMAND}" in late.value.remedy) == (TIMED_OUT, True)
+
+
+def test_a_thing_that_was_not_there_at_a_moment_is_said_to_have_been_missing_then() -> None:
+    nothing = {"code": "run-not-found", "detail": "there is no run of this id", "remedy": "GET /runs lists the runs of your tenant."}
+    client, asked = client_of((404, nothing))
+    with pytest.raises(ProblemError) as then:
+        as_it_was(client, "/runs/r1", "2020-01-01T00:00:00+01:00")
+    assert then.value.remedy.startswith("As of 2020-01-01T00:00:00+01:00 there was none of that name: give a later moment")
+    assert (then.value.exit_code, asked[0].url.params["as_of"]) == (5, "2020-01-01T00:00:00+01:00"), "the + is escaped"
+    with pytest.raises(ProblemError) as now:
+        as_it_was(client, "/runs/r1", None)
+    assert now.value.remedy == nothing["remedy"]
