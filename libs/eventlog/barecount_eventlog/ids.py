@@ -1,9 +1,9 @@
 """Many ids, each with what is kept of its first time: an immutable map from 16 bytes to a few more.
 
-There may be a million of them. A persistent map takes some 220 bytes for each; here only the newest stand in one, and whenever these are
-many they are sealed into a block: the entries side by side, sorted, with an index of 16-bit numbers by hash. What a snapshot brings is one
-sorted stretch, searched as it is: nothing has to be built before the first question. Neither has anything in it for the garbage collector
-to walk.
+There may be a million of them. A persistent map takes some 220 bytes for each, and three microseconds; here the newest stand in a list that
+only grows, of which every value sees as many as there were when it was made. Whenever these are many they are sealed into a block: the
+entries side by side, sorted, with an index of 16-bit numbers by hash. What a snapshot brings is one sorted stretch, searched as it is:
+nothing has to be built before the first question. Neither has anything in it for the garbage collector to walk.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from immutables import Map
-
 KEY: Final = 16
 # of a value, unless said otherwise
 VALUE: Final = 32
@@ -23,7 +21,6 @@ VALUE: Final = 32
 SEALED: Final = 32_768
 _SLOTS: Final = 65_536
 _EMPTY: Final = 0xFFFF
-_NONE: Final[Map[bytes, bytes]] = Map()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +52,34 @@ class _Block:
         return None
 
 
+class _Fresh:
+    """Entries in the order in which they came, and where each one is. Shared by the values that grew out of each other: it only grows."""
+
+    __slots__ = ("entries", "index")
+
+    def __init__(self, entries: list[bytes]) -> None:
+        self.entries = entries
+        self.index = {entry[:KEY]: number for number, entry in enumerate(entries)}
+
+
 class Ids:
     """An id is added once; were it added again, its first time stands. value: bytes of every value.
 
     No dataclass: one is made for every event that is restored, and a frozen one takes three times as long.
     """
 
-    __slots__ = ("_fresh", "_loaded", "_sealed", "value")
+    __slots__ = ("_count", "_fresh", "_loaded", "_sealed", "value")
 
     def __init__(
-        self, value: int = VALUE, _loaded: bytes = b"", _sealed: tuple[_Block, ...] = (), _fresh: Map[bytes, bytes] = _NONE
+        self,
+        value: int = VALUE,
+        _loaded: bytes = b"",
+        _sealed: tuple[_Block, ...] = (),
+        _fresh: _Fresh | None = None,
+        _count: int = 0,
     ) -> None:
-        self.value, self._loaded, self._sealed, self._fresh = value, _loaded, _sealed, _fresh
+        self.value, self._loaded, self._sealed = value, _loaded, _sealed
+        self._fresh, self._count = _fresh or _Fresh([]), _count
 
     @property
     def entry(self) -> int:
@@ -74,7 +87,7 @@ class Ids:
         return KEY + self.value
 
     def __len__(self) -> int:
-        return (len(self._loaded) + sum(len(block.entries) for block in self._sealed)) // self.entry + len(self._fresh)
+        return (len(self._loaded) + sum(len(block.entries) for block in self._sealed)) // self.entry + self._count
 
     def __eq__(self, other: object) -> bool:
         """By content: when it was sealed makes no difference."""
@@ -89,22 +102,26 @@ class Ids:
             found = block.get(key)
             if found is not None:
                 return found
-        return self._fresh.get(key)
+        number = self._fresh.index.get(key)
+        # what was added after this value was made is not in it
+        return self._fresh.entries[number][KEY:] if number is not None and number < self._count else None
 
     def add(self, key: bytes, value: bytes) -> Ids:
-        held = self._fresh
-        if key in held:
-            return self
+        fresh, count = self._fresh, self._count
+        if len(fresh.entries) != count:
+            # another value grew out of this one: each goes on by itself
+            fresh = _Fresh(fresh.entries[:count])
         # not looked for in the blocks: who adds has asked before, and were it there twice the older one is found
-        fresh = held.set(key, value)
-        if len(fresh) < SEALED:
-            return Ids(self.value, self._loaded, self._sealed, fresh)
-        block = _Block.of(_sorted(key + value for key, value in fresh.items()), self.entry)
-        return Ids(self.value, self._loaded, (*self._sealed, block))
+        if fresh.index.setdefault(key, count) != count:
+            return self
+        fresh.entries.append(key + value)
+        if count + 1 < SEALED:
+            return Ids(self.value, self._loaded, self._sealed, fresh, count + 1)
+        return Ids(self.value, self._loaded, (*self._sealed, _Block.of(_sorted(fresh.entries), self.entry)))
 
     def dump(self) -> bytes:
         """Every entry, sorted: equal ids give equal bytes."""
-        if not self._sealed and not self._fresh:
+        if not self._sealed and not self._count:
             return self._loaded
         return _sorted(self._entries())
 
@@ -117,8 +134,8 @@ class Ids:
         for stretch in (self._loaded, *(block.entries for block in self._sealed)):
             for at in range(0, len(stretch), self.entry):
                 yield stretch[at : at + self.entry]
-        for key, value in self._fresh.items():
-            yield key + value
+        # a copy: a snapshot is written in a thread, while the owner goes on adding
+        yield from self._fresh.entries[: self._count]
 
     def _among_loaded(self, key: bytes) -> bytes | None:
         entries, width = self._loaded, self.entry

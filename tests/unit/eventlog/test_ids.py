@@ -55,6 +55,24 @@ def test_what_was_added_does_not_show_in_what_was_before() -> None:
     assert after.get(b"a" * 16) == b"1" * 32
 
 
+@pytest.mark.parametrize("sealed", [2, 5, 1000])
+@given(steps=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 6)), max_size=30))
+def test_however_values_grow_out_of_each_other_each_holds_its_own_ids_only(sealed: int, steps: list[tuple[int, int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SEALED", sealed)
+        grown: list[tuple[Ids, dict[bytes, bytes]]] = [(Ids(), {})]
+        for step, (older, name) in enumerate(steps):
+            ids, plain = grown[older % len(grown)]
+            key, value = name.to_bytes(16), step.to_bytes(32)
+            # as a handler does: what is known is not added
+            if ids.get(key) is None:
+                grown.append((ids.add(key, value), plain | {key: value}))
+        for ids, plain in grown:
+            assert {name: ids.get(name.to_bytes(16)) for name in range(7)} == {name: plain.get(name.to_bytes(16)) for name in range(7)}
+            assert ids.dump() == b"".join(sorted(key + value for key, value in plain.items()))
+            assert len(ids) == len(plain)
+
+
 def test_a_whole_block_and_more_are_found_again() -> None:
     dice = random.Random(6)
     pairs = [(dice.randbytes(16), dice.randbytes(32)) for _ in range(module.SEALED + 100)]
