@@ -32,6 +32,7 @@ from .decider import Asking, Decider, Emit, Gate, Inbound, Refusal
 from .errors import CodeFault, EventlogError
 from .proofs import Proof
 from .record import Headers, OutRecord, Recorded
+from .replay import Replayed
 
 S = TypeVar("S")
 
@@ -123,7 +124,7 @@ class Judge(Generic[S]):
         first = emits[0].payload
         return self._answer(state, record, command, digest, now, emits, first.code if isinstance(first, CommandRefused) else None)
 
-    def evolve(self, state: PartitionState[S], event: Heading, read: Recorded) -> PartitionState[S]:
+    def evolve(self, state: PartitionState[S], event: Heading, read: Recorded | Replayed) -> PartitionState[S]:
         """The state after one event of the own events topic. read: the inbox record it answers now, or the restored event itself.
 
         Raises: CodeFault when the decider's evolve raises.

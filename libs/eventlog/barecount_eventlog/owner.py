@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -30,6 +31,7 @@ from .judging import Judge, Judged, PartitionState
 from .proofs import Prover
 from .reader import Reader, committed_offsets, end_offsets, read_all
 from .record import OutRecord
+from .replay import replay
 from .settings import KafkaSettings
 from .snapshots import Snapshot, SnapshotStore, join, part
 from .ticking import Ticking, tick_key
@@ -226,18 +228,19 @@ class Owner(Generic[S]):
                 state, next_ = PartitionState(self._decider.load(domain), Books.load(books)), found.events_next
                 self._mark = found.mark
         replayed = 0
-        async for batch in read_all(self._place.kafka, self._place.events, [self.partition], {self.partition: next_}):
-            for record in batch.records:
-                try:
-                    event = record.envelope
-                except EnvelopeError as error:
-                    # nobody else may write here: an event that this release cannot read must not be passed over
-                    raise CodeFault("restore", record.position, error) from error
-                state = self._judge.evolve(state, event, record)
-            if batch.records:
-                self._mark = Mark.of(batch.records[-1].offset, batch.records[-1].value)
-            replayed += len(batch.records)
-            next_ = batch.next
+        async with aclosing(replay(self._place.kafka, self._events, next_)) as stretches:
+            async for stretch in stretches:
+                for record in stretch.records:
+                    try:
+                        event = record.envelope()
+                    except EnvelopeError as error:
+                        # nobody else may write here: an event that this release cannot read must not be passed over
+                        raise CodeFault("restore", record.position, error) from error
+                    state = self._judge.evolve(state, event, record)
+                if stretch.records:
+                    self._mark = Mark.of(stretch.records[-1].offset, stretch.records[-1].value)
+                replayed += len(stretch.records)
+                next_ = stretch.next
         return state, next_, replayed
 
     async def _work(self, writer: FencedWriter) -> None:

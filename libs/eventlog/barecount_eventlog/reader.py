@@ -322,4 +322,6 @@ async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPar
         raise TopicMissing(
             f"topic {topic} does not exist, or this principal may not see it; contracts/topics.yaml lists the product's topics"
         )
+    # else the first question about its offsets meets no leader, and waits for a retry
+    await client.add_topic(topic)
     return [TopicPartition(topic, partition) for partition in sorted(known)]
