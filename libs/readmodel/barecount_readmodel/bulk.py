@@ -123,8 +123,9 @@ class Bulk:
             # retention took all of it
             await self._apply(track, Batch(where.topic, where.partition, (), track.next, goal))
         while track.next < goal:
-            batch, self._rest[where] = self._rest[where], None
-            batch = batch or await self._reader.take(where, BATCH, 1.0)
+            batch = self._rest[where] or await self._reader.take(where, BATCH, 1.0)
+            # kept until its rows are in: a swap that takes too long is ended in the midst of this, and tried again
+            self._rest[where] = batch
             if batch is None:
                 if time.monotonic() - moved > STALLED_SECONDS:
                     raise LogTooShort(
@@ -132,8 +133,9 @@ class Bulk:
                         f"but the live model stands at {goal}"
                     )
                 continue
-            now, self._rest[where] = cut(batch, goal)
+            now, rest = cut(batch, goal)
             await self._apply(track, now)
+            self._rest[where] = rest
             moved = time.monotonic()
             report()
 

@@ -266,3 +266,31 @@ async def test_a_batch_that_postgresql_ends_for_a_deadlock_is_projected_again(to
 
         with pytest.raises(asyncpg.DeadlockDetectedError):
             await rebuild_of(topics, database, DeadlockedView(1_000, topics.events)).run()
+
+
+async def test_a_swap_that_is_tried_again_in_the_midst_of_a_batch_loses_nothing_of_it(
+    topics: Topics, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stuck(NumbersView):
+        times = 0
+
+        async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
+            if not self.times and any(getattr(record.payload, "number", 0) == 77 for record in records):
+                self.times += 1
+                await asyncio.Event().wait()
+            await super().apply(conn, records)
+
+    await decide(topics, *(add(n) for n in range(20, 40)))
+    view = Stuck(topics.events)
+    async with live(topics, database) as projector:
+
+        async def late(conn: Connection, schema: str) -> None:
+            """Between the comparison and the swap."""
+            (place,) = await decide(topics, add(77))
+            await projector.wait(Token.of(place), 10)
+
+        monkeypatch.setattr("barecount_readmodel.rebuild.analyze", late)
+        monkeypatch.setattr("barecount_readmodel.swap.HELD_SECONDS", 0.5)
+        await rebuild_of(topics, database, view).run()
+        assert view.times == 1
+        assert await numbers(database) == [*range(20, 40), 77]
