@@ -13,7 +13,7 @@ import asyncpg
 
 from .errors import DatabaseAway, QueryRoleMissing, ReadModelError
 from .pipelined import Prepared
-from .schema import create, literal, prepare, quoted
+from .schema import creation, literal, prepare, quoted
 from .view import Connection, View, schema_of
 
 # what belongs to every tenant may be read by policies and internal reads only; no tenant can be named so (see the chassis)
@@ -115,7 +115,7 @@ class Database:
         if not tenant:
             raise ValueError("a query needs a tenant")
         async with self._transaction("BEGIN") as conn:
-            await create(conn, f"{self.service}_scratch_{secrets.token_hex(6)}", views, query_role=self.query_role)
+            await conn.execute(creation(f"{self.service}_scratch_{secrets.token_hex(6)}", views, query_role=self.query_role))
             await fill(conn)
             await conn.execute(f"SET TRANSACTION READ ONLY; {self._as_tenant(tenant)}")
             yield conn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -59,51 +60,59 @@ def literal(text: str) -> str:
 
 async def prepare(conn: Connection, schema: str, views: Sequence[View], *, query_role: str) -> bool:
     """Creates the schema unless it stands; True when it was created. Safe when several processes do it at once."""
-    async with conn.transaction():
-        await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", schema)
-        if await conn.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema):
-            await add_columns(conn, schema, "projection_positions", ORIGIN)
-            return False
-        await create(conn, schema, views, query_role=query_role)
-    log.info("view-set-created", schema=schema, views={view.NAME: view.VERSION for view in views})
-    return True
+    if not await conn.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema):
+        # another process may have made it since the look
+        with contextlib.suppress(asyncpg.DuplicateSchemaError):
+            await at_once(conn, schema, creation(schema, views, query_role=query_role))
+            log.info("view-set-created", schema=schema, views={view.NAME: view.VERSION for view in views})
+            return True
+    await add_columns(conn, schema, "projection_positions", ORIGIN)
+    return False
+
+
+async def at_once(conn: Connection, name: str, statements: str) -> None:
+    """Executes all statements or none, one process at a time for each name; outside of a transaction.
+
+    They go as one message, which PostgreSQL executes to its end whatever becomes of the sender: one that was frozen in a transaction of
+    several messages kept the lock, and with it every process that started meanwhile, for up to a minute.
+    """
+    await conn.execute(f"SELECT pg_advisory_xact_lock(hashtextextended({literal(name)}, 0)); {statements}")
 
 
 async def add_columns(conn: Connection, schema: str, table: str, columns: Mapping[str, str]) -> None:
     """Adds what a table of an earlier release lacks; a look first, because ALTER would wait for everybody who uses the table."""
     rows = await conn.fetch("SELECT column_name FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2", schema, table)
-    standing = {row["column_name"] for row in rows}
-    for name, kind in columns.items():
-        if name not in standing:
-            await conn.execute(f"ALTER TABLE {quoted(schema)}.{quoted(table)} ADD COLUMN {quoted(name)} {kind}")
+    missing = columns.keys() - {row["column_name"] for row in rows}
+    if missing:
+        added = ", ".join(f"ADD COLUMN IF NOT EXISTS {quoted(name)} {kind}" for name, kind in columns.items() if name in missing)
+        await conn.execute(f"ALTER TABLE {quoted(schema)}.{quoted(table)} {added}")
 
 
-async def create(conn: Connection, schema: str, views: Sequence[View], *, query_role: str) -> None:
-    """The schema with its tables, policies and grants, in the caller's transaction; unqualified names are its tables' from here on."""
-    await conn.execute(f"CREATE SCHEMA {quoted(schema)}; SET LOCAL search_path TO {quoted(schema)}")
-    await conn.execute(OWN_TABLES)
-    for view in views:
-        if view.DDL.strip():
-            await conn.execute(view.DDL)
-    await _secure(conn, schema, query_role)
-
-
-async def _secure(conn: Connection, schema: str, query_role: str) -> None:
-    """Queries see one tenant's rows; the projector, who owns the tables, all. FORCE binds the owner to its policy too."""
-    reader, owner = quoted(query_role), quoted(await conn.fetchval("SELECT current_user"))
-    await conn.execute(
-        f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {reader}; GRANT SELECT ON ALL TABLES IN SCHEMA {quoted(schema)} TO {reader}"
+def creation(schema: str, views: Sequence[View], *, query_role: str) -> str:
+    """The statements that make the schema with its tables, policies and grants, for one transaction; from there on unqualified names are
+    its tables'. Queries see one tenant's rows; the projector, who owns the tables, all. FORCE binds the owner to its policy too."""
+    ddl = "\n;\n".join(view.DDL for view in views)
+    return (
+        f"CREATE SCHEMA {quoted(schema)}; SET LOCAL search_path TO {quoted(schema)};\n{OWN_TABLES};\n{ddl};\n"
+        f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(query_role)};\n"
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {quoted(schema)} TO {quoted(query_role)};\n"
+        f"{_SECURE.format(schema=literal(schema), reader=literal(query_role))}"
     )
-    tables: list[asyncpg.Record] = await conn.fetch(
-        "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
-        "WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND a.attname = 'tenant' AND NOT a.attisdropped",
-        schema,
-    )
-    for row in tables:
-        table = f"{quoted(schema)}.{quoted(row['name'])}"
-        await conn.execute(
-            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY; "
-            f"CREATE POLICY projector ON {table} FOR ALL TO {owner} USING (true) WITH CHECK (true); "
-            f"CREATE POLICY tenant ON {table} FOR SELECT TO {reader} USING "
-            f"(tenant = current_setting('barecount.tenant', true) OR current_setting('barecount.tenant', true) = '*')"
-        )
+
+
+_SECURE: Final = """
+DO $secure$ DECLARE named name; BEGIN
+    FOR named IN
+        SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE n.nspname = {schema} AND c.relkind IN ('r', 'p') AND a.attname = 'tenant' AND NOT a.attisdropped
+    LOOP
+        EXECUTE format($table$
+            ALTER TABLE %1$I.%2$I ENABLE ROW LEVEL SECURITY;
+            ALTER TABLE %1$I.%2$I FORCE ROW LEVEL SECURITY;
+            CREATE POLICY projector ON %1$I.%2$I FOR ALL TO CURRENT_USER USING (true) WITH CHECK (true);
+            CREATE POLICY tenant ON %1$I.%2$I FOR SELECT TO %3$I
+                USING (tenant = current_setting('barecount.tenant', true) OR current_setting('barecount.tenant', true) = '*');
+        $table$, {schema}, named, {reader});
+    END LOOP;
+END $secure$
+"""

@@ -6,7 +6,7 @@ from barecount_eventlog import Snapshot
 
 from .database import Database
 from .origin import mark_in
-from .schema import ORIGIN, add_columns, quoted
+from .schema import ORIGIN, add_columns, at_once, quoted
 from .view import Connection
 
 _DDL = """
@@ -80,9 +80,8 @@ class PostgresSnapshots:
     async def _prepare(self) -> None:
         if self._ready:
             return
-        async with self._database.pool.acquire() as conn, conn.transaction():
-            await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", self._schema)
-            await conn.execute(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")
-            await conn.execute(_DDL.format(schema=self._schema))
+        async with self._database.pool.acquire() as conn:
+            if not await conn.fetchval("SELECT to_regclass($1)", f"{self._schema}.snapshots"):
+                await at_once(conn, self._schema, f"CREATE SCHEMA IF NOT EXISTS {self._schema}; {_DDL.format(schema=self._schema)}")
             await add_columns(conn, self._name, "snapshots", ORIGIN)
         self._ready = True
