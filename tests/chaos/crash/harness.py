@@ -6,31 +6,25 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import signal
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.crash.points import ANY, ROOT, Fault, frames_of
+import asyncpg
 
-# CI takes one seed a kind; BARECOUNT_CHAOS_SEEDS counts over all kinds
-KINDS = 5
-SEEDS = max(1, -(-int(os.environ.get("BARECOUNT_CHAOS_SEEDS", "1")) // KINDS))
-FAULTS = 3
+from tests.chaos.crash.choice import Choice
+from tests.chaos.crash.points import ROOT, Fault
+
 BORN_SECONDS = 30.0
 # a point that is not met by then is met by nobody: the process goes on as the owner, and is killed where it stands
 MEET_SECONDS = 6.0
-
-
-# what a first process comes by, and what one comes by that takes over: point -> how often
-Scouted = list[Counter[str]]
 
 
 @dataclass
@@ -76,19 +70,28 @@ class Process:
         await self.until(lambda: self.heard("seen"), 10, "tell its points")
         return Counter(self.heard("seen")["points"])  # type: ignore[index]
 
+    async def waits(self) -> list[str]:
+        """Where each of its tasks waits; for a failure's words."""
+        self.send(signal.SIGUSR1)
+        with contextlib.suppress(AssertionError):
+            await self.until(lambda: self.heard("waits"), 5, "tell where it waits")
+        told = self.heard("waits")
+        return list(told["at"]) if told else ["it does not answer"]
+
     async def kill(self) -> None:
         self.send(signal.SIGKILL)
         await self.until(lambda: self.gone, 10, "end after SIGKILL")
 
 
 class Nursery:
-    """`async with Nursery.open()`. hits: (kind, signal, point) of every fault that was met in this session; missed: how many were not."""
+    """`async with Nursery.open()`. hits: (kind, signal, point) of every fault that was met in this session; missed: those that were not."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process, self._log = process, log
         self._numbers, self._waiting = count(1), dict[str, Process]()
         self.hits: Counter[tuple[str, str, str]] = Counter()
-        self.missed = 0
+        self.missed: list[str] = []
+        self._choices: dict[str, Choice] = {}
         # by kind, what processes came by; and the points of a publish, which are no awaits
         self.seen: dict[str, set[str]] = defaultdict(set)
         self.lines: set[str] = set()
@@ -125,9 +128,27 @@ class Nursery:
     async def ready(self, kind: str, given: dict[str, Any]) -> Process:
         """A process without a fault that says it is ready."""
         made = await self.start(kind, given)
-        await made.until(lambda: made.heard("ready") or made.gone, BORN_SECONDS, "get ready")
+        try:
+            await made.until(lambda: made.heard("ready") or made.gone, BORN_SECONDS, "get ready")
+        except AssertionError as late:
+            where, sessions = await made.waits(), await sessions_of(database_of(given))
+            raise AssertionError(f"{late}; its tasks wait at {where}; the database's sessions: {sessions}") from None
         assert not made.gone, self._log.read_text()[-4000:]
         return made
+
+    def choice(self, kind: str) -> Choice:
+        """Which faults processes of this kind have next."""
+        return self._choices.setdefault(kind, Choice(kind))
+
+    async def meets(self, kind: str, victim: Process, fault: Fault, seconds: float) -> bool:
+        """Whether it died or froze at its fault by then; a miss is noted."""
+        point = await victim.met(seconds)
+        if point is None:
+            self.missed.append(f"{kind}: {fault}")
+            self.choice(kind).missed(fault)
+            return False
+        self.hits[kind, fault.signal, point] += 1
+        return True
 
     def log(self) -> str:
         return self._log.read_text()
@@ -148,50 +169,6 @@ class Nursery:
         writer.close()
 
 
-def faults_of(kind: str, seed: int, scouted: Scouted, few: int = 2, before: Collection[str] = ()) -> list[Fault]:
-    """The faults of a seed, both signals in turn: three, or as CI takes one seed only, a `few`. Without scouts any n-th point is taken.
-
-    before: the points that are taken before the others.
-    """
-    faults = FAULTS if SEEDS > 1 else few
-    asked = os.environ.get("BARECOUNT_CHAOS_FAULTS")
-    if asked:
-        return [Fault.read(one) for one in asked.split(" ; ")]
-    dice = random.Random(f"{kind} {seed}")
-    if not scouted:
-        signals = ["KILL", "STOP"] * faults
-        if dice.random() < 0.5:
-            signals.reverse()
-        return [Fault(signals[number], ANY, int(10 ** dice.uniform(0.5, 3.0))) for number in range(faults)]
-    found = []
-    for number in range(faults):
-        # the first process comes by other points than those that take over; all of these share the last scout's
-        scout = min(number, len(scouted) - 1)
-        sharing = faults - scout if scout == len(scouted) - 1 else 1
-        known = scouted[scout]
-        names = in_turn(known, before)
-        turn = seed * sharing + number - scout
-        name = names[turn % len(names)]
-        # with the other signal in the next round
-        kind_of_end = ("KILL", "STOP")[(turn + turn // len(names)) % 2]
-        found.append(Fault(kind_of_end, name, dice.randint(1, max(1, min(4, known[name])))))
-    return found
-
-
-def in_turn(points: Iterable[str], before: Collection[str] = ()) -> list[str]:
-    """In the order in which seeds take them: those of `before`, then those that stand at an await at which none before them does."""
-    ordered = sorted(point for point in points if point)
-    # in an order that has nothing to do with the way of the work, so that few seeds are spread over it
-    random.Random(0).shuffle(ordered)
-    ordered.sort(key=lambda point: point not in before)
-    first, others, known = list[str](), list[str](), set[str]()
-    for point in ordered:
-        frames = set(frames_of(point))
-        (others if frames <= known else first).append(point)
-        known |= frames
-    return first + others
-
-
 async def race(
     nursery: Nursery,
     kind: str,
@@ -207,13 +184,9 @@ async def race(
     frozen = []
     for fault in faults:
         victim = await nursery.start(kind, given, fault)
-        point = await victim.met(meet)
-        if point is None:
-            nursery.missed += 1
+        if not await nursery.meets(kind, victim, fault, meet):
             await victim.kill()
-            continue
-        nursery.hits[kind, fault.signal, point] += 1
-        if fault.signal == "STOP":
+        elif fault.signal == "STOP":
             frozen.append(victim)
     last = await nursery.ready(kind, given)
     await works()
@@ -223,7 +196,21 @@ async def race(
     return last, frozen
 
 
-def repeat(kind: str, seed: int, faults: list[Fault]) -> str:
-    """What a failure says, so that somebody can see it again."""
-    told = " ; ".join(map(str, faults))
-    return f"{kind}, seed {seed}. Again: BARECOUNT_CHAOS_FAULTS='{told}' pytest tests/chaos/crash -k '{kind} and {seed}'"
+def database_of(given: Mapping[str, Any]) -> str | None:
+    """The address of the database that a process was given, if it has one."""
+    return given.get("database") or given.get("settings", {}).get("database_url")
+
+
+async def sessions_of(database: str | None) -> list[dict[str, Any]]:
+    """Who is at work in a database and behind whom they wait; for a failure's words."""
+    if database is None:
+        return []
+    conn = await asyncpg.connect(database)
+    try:
+        rows = await conn.fetch(
+            "SELECT pid, state, wait_event, now() - state_change AS since, pg_blocking_pids(pid) AS behind, query "
+            "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+        )
+        return [dict(row) for row in rows]
+    finally:
+        conn.terminate()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -74,10 +74,15 @@ def left_out(found: Collection[Row]) -> str | None:
     return "\n".join(f"{NAMES[row.kind]}: {'; '.join(row.unmet)}" for row in found if row.unmet) or None
 
 
-def summary(hits: Hits, missed: int, found: Collection[Row]) -> dict[str, Any]:
+def summary(hits: Hits, missed: Sequence[str], found: Collection[Row]) -> dict[str, Any]:
     """For BARECOUNT_CHAOS_REPORT: every hit, and each kind's row."""
     kinds = {
         row.kind: {"points": row.points, "killed": row.killed, "frozen": row.frozen, "unmet": row.unmet, "beside": row.beside}
         for row in found
     }
-    return {"missed": missed, "faults": hits.total(), "kinds": kinds, "hits": [[*what, times] for what, times in sorted(hits.items())]}
+    return {
+        "missed": list(missed),
+        "faults": hits.total(),
+        "kinds": kinds,
+        "hits": [[*what, times] for what, times in sorted(hits.items())],
+    }

@@ -2,7 +2,8 @@
 
 `python -m tests.chaos.crash.nursery <socket>`. A line is {"kind", "name", "fault", "given"}. The child connects to the socket and says, a
 JSON object a line: `born` with its pid, `ready`, `at` before the signal falls, `done` with its answer, `seen` with the points that it came
-by. The parent forks before any loop or thread exists, and never works itself.
+by, and when SIGUSR1 asks it, `waits` with the places where its tasks wait. The parent forks before any loop or thread exists, and never
+works itself.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import structlog
 
 from tests.chaos.crash import bodies
-from tests.chaos.crash.points import Fault, Points
+from tests.chaos.crash.points import Fault, Points, named
 
 
 class Wire:
@@ -59,6 +60,7 @@ async def _live(body: Any, given: dict[str, Any], points: Points, wire: Wire) ->
     """Lives until the test closes its side of the wire, then says what it came by."""
     reader, _ = await asyncio.open_connection(sock=wire.raw.dup())
     points.watch(asyncio.get_running_loop(), bodies.WATCHED[body.__name__])
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_where, wire)
     working = asyncio.create_task(body(given, wire.tell))
     ending = asyncio.create_task(reader.read())
     await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -67,6 +69,12 @@ async def _live(body: Any, given: dict[str, Any], points: Points, wire: Wire) ->
     wire.tell("seen", points=points.seen)
     # nothing is closed: whoever ends here may as well have been killed
     os._exit(0)
+
+
+def _tell_where(wire: Wire) -> None:
+    places = {named(task.get_coro()) for task in asyncio.all_tasks()}
+    # the product's own
+    wire.tell("waits", at=sorted(place for place in places if place and not place.startswith(" | ")))
 
 
 def _ends_with_parent() -> None:

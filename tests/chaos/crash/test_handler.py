@@ -14,7 +14,8 @@ import pytest
 from aiokafka import TopicPartition
 from barecount_eventlog import Appender, committed_offsets, end_offsets
 
-from tests.chaos.crash.harness import SEEDS, Nursery, Scouted, faults_of, race, repeat
+from tests.chaos.crash.choice import SEEDS, Scouted, faults_of, repeat
+from tests.chaos.crash.harness import Nursery, race
 from tests.integration.eventlog.counter import add
 from tests.integration.eventlog.kit import Topics, create_topics, settings_of
 from tests.integration.readmodel.kit import fresh_service, service_database
@@ -96,7 +97,7 @@ async def scouted(nursery: Nursery, kafka: Kafka, postgres: Postgres) -> Scouted
 async def test_a_handler_that_ends_anywhere_leaves_one_outcome_an_offset(
     nursery: Nursery, kafka: Kafka, postgres: Postgres, topics: Topics, scouted: Scouted, seed: int
 ) -> None:
-    given, faults = await places(kafka, postgres, topics), faults_of("handler", seed, scouted)
+    given, faults = await places(kafka, postgres, topics), faults_of(nursery.choice("handler"), seed, scouted)
     async with feeding(topics, seed):
         last, frozen = await race(nursery, "handler", given, faults, lambda: more_events(topics))
     told = repeat("handler", seed, faults)

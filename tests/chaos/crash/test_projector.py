@@ -18,7 +18,8 @@ import pytest
 from barecount_contracts import Cause, Envelope
 from barecount_eventlog import Appender
 
-from tests.chaos.crash.harness import SEEDS, Nursery, Scouted, faults_of, race, repeat
+from tests.chaos.crash.choice import SEEDS, Scouted, faults_of, repeat
+from tests.chaos.crash.harness import Nursery, race, sessions_of
 from tests.chaos.crash.points import Fault, line_of
 from tests.integration.eventlog.counter import NumberAdded
 from tests.integration.eventlog.kit import Topics, create_topics, settings_of
@@ -70,8 +71,8 @@ async def places(postgres: Postgres, topics: Topics) -> dict[str, Any]:
 class Rows:
     """What stands in the read model, asked as its owner."""
 
-    def __init__(self, conn: asyncpg.Connection[asyncpg.Record], service: str) -> None:
-        self._conn, self._service, self._schema = conn, service, ""
+    def __init__(self, conn: asyncpg.Connection[asyncpg.Record], database: str, service: str) -> None:
+        self._conn, self._database, self._service, self._schema = conn, database, service, ""
 
     async def fetch(self, query: str) -> list[asyncpg.Record]:
         """query: with `{}` for the schema."""
@@ -89,11 +90,7 @@ class Rows:
                 while await self.position() < goal:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)  # between two looks at the row
         except TimeoutError:
-            held = await self._conn.fetch(
-                "SELECT pid, state, wait_event, now() - state_change AS since, pg_blocking_pids(pid) AS behind, query "
-                "FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
-            )
-            sessions = [dict(row) for row in held]
+            sessions = await sessions_of(self._database)
             raise AssertionError(f"the rows stand at {await self.position()}, not at {goal}: {sessions}; {told}") from None
 
 
@@ -101,7 +98,7 @@ class Rows:
 async def looking(given: dict[str, Any]) -> AsyncIterator[Rows]:
     conn = await asyncpg.connect(given["database"])
     try:
-        yield Rows(conn, given["service"])
+        yield Rows(conn, given["database"], given["service"])
     finally:
         conn.terminate()
 
@@ -130,7 +127,7 @@ async def scouted(nursery: Nursery, kafka: Kafka, postgres: Postgres) -> Scouted
 async def test_a_projector_that_ends_anywhere_leaves_exact_rows(
     nursery: Nursery, kafka: Kafka, postgres: Postgres, topics: Topics, scouted: Scouted, seed: int
 ) -> None:
-    given, faults = await places(postgres, topics), faults_of("projector", seed, scouted)
+    given, faults = await places(postgres, topics), faults_of(nursery.choice("projector"), seed, scouted)
     told = repeat("projector", seed, faults)
     async with looking(given) as rows:
         async with feeding(topics, seed):

@@ -17,7 +17,8 @@ from barecount_contracts import Envelope, WebhookCreated
 from barecount_eventlog import Appender
 from barecount_webhooks.settings import WebhooksSettings
 
-from tests.chaos.crash.harness import SEEDS, Nursery, Scouted, faults_of, race, repeat
+from tests.chaos.crash.choice import SEEDS, Scouted, faults_of, repeat
+from tests.chaos.crash.harness import Nursery, race
 from tests.integration.webhooks.kit import Answer, Receiver, change, eventually, publish, receiving
 from tests.support.judge import read_topic
 from tests.support.servers import Kafka, Postgres
@@ -110,7 +111,7 @@ async def test_a_relay_that_ends_anywhere_leaves_no_event_untaken_and_no_attempt
     nursery: Nursery, furnished_kafka: Kafka, given: dict[str, Any], receiver: Receiver, speaking: tuple[Appender, Appender],
     scouted: Scouted, seed: int,
 ) -> None:  # fmt: skip
-    faults, sent = faults_of("webhooks", seed, scouted, few=1), Sent(f"seed-{seed}", receiver, speaking)
+    faults, sent = faults_of(nursery.choice("webhooks"), seed, scouted, few=1), Sent(f"seed-{seed}", receiver, speaking)
     told = repeat("webhooks", seed, faults)
     await sent.subscribe()
     async with sent.feeding():

@@ -11,7 +11,8 @@ import pytest
 from barecount_eventlog import end_offsets
 from confluent_kafka import Consumer, TopicPartition
 
-from tests.chaos.crash.harness import SEEDS, Nursery
+from tests.chaos.crash.choice import SEEDS
+from tests.chaos.crash.harness import Nursery
 from tests.chaos.crash.points import Fault, line_of
 from tests.chaos.crash.test_handler import decided, feeding, judged, more_events, places
 from tests.integration.eventlog.kit import Topics
