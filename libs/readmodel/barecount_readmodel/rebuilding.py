@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ def rebuild_main(service: str, views: Sequence[View], arguments: Sequence[str] |
     way.add_argument("--accept-differences", action="store_true", help="swap although the rows differ: the live ones are wrong")
     way.add_argument("--accept-loss", action="store_true", help="the log was restored from an older copy: what came after it is given up")
     given = parser.parse_args(arguments)
-    # standard output is for the reports
+    _keep_standard_output()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         settings = Settings.load(service=service)
@@ -49,6 +50,13 @@ def rebuild_main(service: str, views: Sequence[View], arguments: Sequence[str] |
         _say({"service": service, "step": "failed", "error": type(error).__name__, "detail": str(error) or repr(error)})
         raise SystemExit(1) from error
     raise SystemExit(0)
+
+
+def _keep_standard_output() -> None:
+    """Standard output is for the reports of this process alone. A process that inherited it would hold it open beyond our end: with one
+    of a divided rebuild frozen, multiprocessing's resource tracker stays too, and who reads the reports waited for their end for ever."""
+    sys.stdout = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
 
 
 async def _run(rebuild: Rebuild, given: argparse.Namespace) -> None:
