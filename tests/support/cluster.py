@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from barecount_eventlog import KafkaSettings
 from barecount_local.kafka import KafkaServer
@@ -37,6 +38,17 @@ class Cluster:
         await client.bootstrap()
         try:
             return int(await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id))
+        finally:
+            await client.close()
+
+    async def leader_of(self, topic: str) -> int:
+        """The node that leads a topic's only partition now."""
+        client = AIOKafkaClient(**self.kafka.client())
+        await client.bootstrap()
+        try:
+            client.add_topic(topic)
+            await client.force_metadata_update()
+            return int(client.cluster.leader_for_partition(TopicPartition(topic, 0)))
         finally:
             await client.close()
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from secrets import token_hex
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from barecount_contracts import Position
-from barecount_eventlog import Appender, Deriver, KafkaSettings, read_all
+from barecount_eventlog import Appender, AppendFailed, Deriver, KafkaSettings, read_all
 from barecount_local.kafka import KafkaServer
 from barecount_readmodel import Database, Projector, Token
 
 from tests.chaos.eventlog.owner_process import echo
 from tests.chaos.eventlog.test_the_broker_dies import append_surely
+from tests.integration.eventlog.counter import add
 from tests.integration.eventlog.kit import Topics, drained, eventually, handler_of
 from tests.integration.readmodel.kit import NumbersView, fresh_service, service_database
 from tests.support.cluster import NODES, Cluster, cluster
@@ -157,3 +159,38 @@ async def test_nothing_is_lost_when_a_broker_of_three_dies_and_when_the_coordina
             await asyncio.to_thread(victim.start)
             await all_in_sync(three)
         await sent.more()
+
+
+async def test_what_is_acknowledged_stands_on_more_than_one_broker(three: Cluster) -> None:
+    """The followers are frozen, so that the leader alone has what comes; then it dies, and one of them leads."""
+    (inbox,) = await replicated(three.kafka, "inbox")
+    appender = Appender(three.kafka, "test")
+    await appender.start()
+    acknowledged = {0: await append_surely(appender, inbox, 0)}
+    await all_in_sync(three)
+    leader = three.nodes[await three.leader_of(inbox)]
+    followers = [node for node in three.nodes.values() if node is not leader]
+    for node in followers:
+        send(node, signal.SIGSTOP)
+    try:
+        for number in range(1, 4):
+            with suppress(AppendFailed):
+                acknowledged[number] = await appender.append(inbox, "acme", add(1, key=f"n{number}"), timeout=1)
+    finally:
+        await asyncio.to_thread(leader.kill)
+        for node in followers:
+            send(node, signal.SIGCONT)
+    try:
+        acknowledged[4] = await append_surely(appender, inbox, 4)
+        log = {record.offset: record.envelope.id async for batch in read_all(three.kafka, inbox) for record in batch.records}
+        lost = [number for number, position in acknowledged.items() if log.get(position.offset) != add(1, key=f"n{number}").id]
+        assert not lost, f"acknowledged, and not where it was said to be: {lost} of {acknowledged}"
+    finally:
+        await appender.stop()
+        await asyncio.to_thread(leader.start)
+        await all_in_sync(three)
+
+
+def send(node: KafkaServer, number: signal.Signals) -> None:
+    assert node.child is not None
+    os.kill(node.child.pid, number)
