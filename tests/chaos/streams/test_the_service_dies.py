@@ -1,4 +1,4 @@
-"""SIGKILL of the streams service while a client follows: who comes back with the last id has every change once."""
+"""SIGKILL of the streams service while clients follow: who comes back with the last id has every change once."""
 
 from __future__ import annotations
 
@@ -43,8 +43,13 @@ async def test_ids_are_complete_and_single_for_a_client_that_comes_back(furnishe
         "BARECOUNT_KAFKA_USERNAME": given["sasl_plain_username"],
         "BARECOUNT_KAFKA_PASSWORD": given["sasl_plain_password"],
     }
-    had: list[str] = []
-    client = asyncio.create_task(_follow(f"http://127.0.0.1:{port}/stream?since=2020-01-01T00:00:00Z", token, had, RUNS * EVENTS))
+    address = f"http://127.0.0.1:{port}/stream?since=2020-01-01T00:00:00Z"
+    # one stays as long as it can, and one goes by itself in the midst of what comes
+    had, restless = list[str](), list[str]()
+    clients = [
+        asyncio.create_task(_follow(address, token, had, RUNS * EVENTS)),
+        asyncio.create_task(_follow(address, token, restless, RUNS * EVENTS, changes=3)),
+    ]
     lives = [asyncio.Event() for _ in range(KILLS + 1)]
     stream = asyncio.create_task(_runs(furnished_kafka, tenant, lives))
     try:
@@ -56,7 +61,7 @@ async def test_ids_are_complete_and_single_for_a_client_that_comes_back(furnishe
                 if kill == KILLS:
                     await stream
                     async with asyncio.timeout(60):
-                        await client
+                        await asyncio.gather(*clients)
                 else:
                     before = len(had)
                     async with asyncio.timeout(60):
@@ -66,8 +71,8 @@ async def test_ids_are_complete_and_single_for_a_client_that_comes_back(furnishe
                 process.kill()
                 await process.wait()
     finally:
-        client.cancel()
-        stream.cancel()
+        for task in (*clients, stream):
+            task.cancel()
     logged = [
         record.cloud_event.id
         async for batch in read_all(kafka_as(furnished_kafka, "admin"), "state.changes")
@@ -75,6 +80,7 @@ async def test_ids_are_complete_and_single_for_a_client_that_comes_back(furnishe
         if record.key == tenant
     ]
     assert had == logged, "the client has what the log has, in its order, each once"
+    assert restless == logged, "and so has one that went in the midst of what it was sent"
     assert len(set(had)) == RUNS * EVENTS
 
 
@@ -87,8 +93,8 @@ async def _runs(kafka: Kafka, tenant: str, lives: list[asyncio.Event]) -> None:
             await asyncio.sleep(0.1)  # so that the kills meet it under way
 
 
-async def _follow(address: str, token: str, had: list[str], until: int) -> None:
-    """A client as simple as a browser: it comes back with the last id."""
+async def _follow(address: str, token: str, had: list[str], until: int, changes: int | None = None) -> None:
+    """A client as simple as a browser: it comes back with the last id. changes: it goes by itself after so many."""
     last: str | None = None
     async with httpx.AsyncClient(timeout=httpx.Timeout(5, read=30)) as client:
         while len(had) < until:
@@ -97,12 +103,13 @@ async def _follow(address: str, token: str, had: list[str], until: int) -> None:
                 async with client.stream("GET", address, headers=headers) as answer:
                     if answer.status_code != 200:
                         continue
+                    goes = until if changes is None else min(until, len(had) + changes)
                     async for event in EventSource(answer).aiter_sse():
                         assert event.event != "gap", event.data
                         last = event.id or last
                         if event.data and event.event not in ("open", "end"):
                             had.append(json.loads(event.data)["id"])
-                        if len(had) >= until:
-                            return
+                        if len(had) >= goes:
+                            break
             except httpx.TransportError:
                 await asyncio.sleep(0.1)  # nobody answers at the moment
