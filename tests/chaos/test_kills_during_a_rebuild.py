@@ -1,4 +1,5 @@
-"""`kill -9` of the projector, and of the rebuild itself, during `barecount rebuild`: nothing lost, the live model untouched."""
+"""`kill -9` of the projector, of the rebuild itself and of one of its processes during `barecount rebuild`, and one of them frozen:
+nothing lost, the live model untouched, the next rebuild not held."""
 
 from __future__ import annotations
 
@@ -7,12 +8,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psutil
 import pytest
+from barecount_readmodel.shares import cores
 from confluent_kafka import Producer
 
 from tests.support.stack import Stack
@@ -24,18 +27,34 @@ LINES = 20_000
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 
 
-def test_the_projector_and_then_the_rebuild_are_killed_and_nothing_is_lost(victim_stack: Stack) -> None:
-    product = victim_stack
-    _fill(product)
-    _until(lambda: _lag(product) == 0, "execution to project the lines", 180)
+class Lines:
+    """Log lines in the log, and how many."""
 
+    def __init__(self, product: Stack) -> None:
+        self.product, self.count = product, 0
+
+    def more(self, lines: int) -> None:
+        self.count += lines
+        _fill(self.product, lines)
+
+
+@pytest.fixture(scope="module")
+def lines(victim_stack: Stack) -> Lines:
+    """Many of them, projected. The product's rebuilds are divided among processes from far fewer records on than they would be."""
+    made = Lines(replace(victim_stack, extra={**victim_stack.extra, "BARECOUNT_REBUILD_SPREAD": "1000"}))
+    made.more(LINES)
+    _until(lambda: _lag(victim_stack) == 0, "execution to project the lines", 180)
+    return made
+
+
+def test_the_projector_and_then_the_rebuild_are_killed_and_nothing_is_lost(lines: Lines) -> None:
+    product = lines.product
     rebuild = _begun(product)
+    # the live projector is killed in the midst of these
+    lines.more(3_000)
     product.kill("execution")
     done = rebuild.communicate(timeout=180)[0]
     assert rebuild.returncode == 0, done
-    told = json.loads(done)[0]
-    assert told["tables"]["logs"] == LINES
-    assert told["differences"] == []
     _until(lambda: _lag(product) == 0, "execution to come back", 60)
 
     rebuild = _begun(product)
@@ -43,16 +62,46 @@ def test_the_projector_and_then_the_rebuild_are_killed_and_nothing_is_lost(victi
     words = rebuild.communicate(timeout=60)[0]
     assert rebuild.returncode == 1
     assert "ended with status -9 before it was done" in words
-    _fill(product, 500)
+    lines.more(500)
     _until(lambda: _lag(product) == 0, "the live model to go on", 60)
-
-    told = json.loads(product.run("rebuild", "execution", "--output", "json").stdout)[0]
-    assert (told["tables"]["logs"], told["differences"]) == (LINES + 500, [])
+    _equal(lines)
     assert json.loads(product.run("rebuild", "execution", "--rollback", "--output", "json").stdout)[0]["step"] == "rolled-back"
     assert _lag(product) == 0
 
 
-def _fill(product: Stack, lines: int = LINES) -> None:
+@pytest.mark.skipif(cores() < 2, reason="on one core a rebuild is not divided")
+def test_one_of_a_rebuild_s_processes_is_killed_and_another_is_frozen_and_the_next_rebuild_is_not_held(lines: Lines) -> None:
+    product = lines.product
+    rebuild = _begun(product)
+    _other(rebuild).send_signal(signal.SIGKILL)
+    words = rebuild.communicate(timeout=60)[0]
+    assert rebuild.returncode == 1
+    assert "ended with status -9 before it was done; the live model is as it was" in words
+
+    rebuild = _begun(product)
+    frozen = _other(rebuild)
+    # it holds a connection to PostgreSQL beside those to Kafka once it writes rows
+    _until(lambda: len(frozen.net_connections()) > 2, "the other process to be at work", 60)
+    frozen.suspend()
+    try:
+        _processes_of(rebuild)[0].send_signal(signal.SIGKILL)
+        rebuild.communicate(timeout=60)
+        lines.more(500)
+        _until(lambda: _lag(product) == 0, "the live model to go on", 60)
+        _equal(lines)
+    finally:
+        frozen.resume()
+    _until(lambda: not frozen.is_running() or frozen.status() == psutil.STATUS_ZOMBIE, "the frozen process to end when it thaws", 30)
+    _until(lambda: _lag(product) == 0, "the live model to go on", 60)
+
+
+def _equal(lines: Lines) -> None:
+    """A rebuild finds the live rows as it makes them anew, all of them."""
+    told = json.loads(lines.product.run("rebuild", "execution", "--output", "json").stdout)[0]
+    assert (told["tables"]["logs"], told["differences"]) == (lines.count, [])
+
+
+def _fill(product: Stack, lines: int) -> None:
     producer, held = Producer({**product.librdkafka_admin(), "linger.ms": 20}), json.loads(EXAMPLE.read_text())
     for number in range(lines):
         body = {**held, "id": str(uuid4()), "data": {**held["data"], "sequence": number}}
@@ -77,6 +126,17 @@ def _created(log: Path) -> int:
 
 def _processes_of(rebuild: subprocess.Popen[str]) -> list[psutil.Process]:
     return [child for child in psutil.Process(rebuild.pid).children() if "barecount_execution.rebuild" in child.cmdline()]
+
+
+def _other(rebuild: subprocess.Popen[str]) -> psutil.Process:
+    """The second of the processes among which a rebuild is divided."""
+    (own,) = _processes_of(rebuild)
+
+    def others() -> list[psutil.Process]:
+        return [child for child in own.children() if any("spawn_main" in part for part in child.cmdline())]
+
+    _until(others, "the rebuild to be divided", 60)
+    return others()[0]
 
 
 def _lag(product: Stack) -> int | None:

@@ -18,10 +18,15 @@ from typing import Any
 import structlog
 from barecount_chassis import Settings, SettingsError, settle_collector
 from barecount_eventlog import KafkaSettings, LogReplaced
+from pydantic import Field
 
 from .errors import RebuildError
-from .rebuild import Rebuild
+from .rebuild import SPREAD, Rebuild
 from .view import View
+
+
+class RebuildSettings(Settings):
+    rebuild_spread: int = Field(default=SPREAD, ge=1, description="Records from which a rebuild is divided among processes")
 
 
 def rebuild_main(service: str, views: Sequence[View], arguments: Sequence[str] | None = None) -> None:
@@ -36,8 +41,9 @@ def rebuild_main(service: str, views: Sequence[View], arguments: Sequence[str] |
     _keep_standard_output()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
-        settings = Settings.load(service=service)
-        rebuild = Rebuild(KafkaSettings(**settings.kafka()), settings.need("database_url"), service, views, _say)  # type: ignore[arg-type]
+        settings = RebuildSettings.load(service=service)
+        kafka, url = KafkaSettings(**settings.kafka()), settings.need("database_url")  # type: ignore[arg-type]
+        rebuild = Rebuild(kafka, url, service, views, _say, spread=settings.rebuild_spread)
     except SettingsError as error:
         _say({"service": service, "step": "failed", "error": type(error).__name__, "detail": str(error)})
         raise SystemExit(2) from error
