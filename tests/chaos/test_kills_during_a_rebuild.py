@@ -50,9 +50,10 @@ def lines(victim_stack: Stack) -> Lines:
 def test_the_projector_and_then_the_rebuild_are_killed_and_nothing_is_lost(lines: Lines) -> None:
     product = lines.product
     rebuild = _begun(product)
-    # the live projector is killed in the midst of these
-    lines.more(3_000)
+    lines.more(1_500)
     product.kill("execution")
+    # these come while it is away
+    lines.more(1_500)
     done = rebuild.communicate(timeout=180)[0]
     assert rebuild.returncode == 0, done
     _until(lambda: _lag(product) == 0, "execution to come back", 60)
