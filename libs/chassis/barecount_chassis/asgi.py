@@ -90,6 +90,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         responses=_problem_responses(),
+        # one span a call, ours: the framework's own would double each, and one for every step within
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.settings, app.state.health = settings, health
     app.state.start_failed = None

@@ -10,6 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import structlog
@@ -107,7 +108,13 @@ _W3C: Final = TraceContextTextMapPropagator()
 
 
 def tracer() -> trace.Tracer:
-    return trace.get_tracer("barecount")
+    return _tracer_of(trace.get_tracer_provider())
+
+
+@lru_cache(maxsize=4)
+def _tracer_of(provider: trace.TracerProvider) -> trace.Tracer:
+    """Remembered: the SDK makes a new one each time that it is asked."""
+    return provider.get_tracer("barecount")
 
 
 def trace_id() -> str | None:

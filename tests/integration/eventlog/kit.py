@@ -44,7 +44,7 @@ def handler_of(topics: Topics, **more: Any) -> Handler[Any]:
 
 
 async def drained(handler: Handler[Any], topics: Topics, seconds: float = 30) -> None:
-    """Until every inbox record has its outcome."""
+    """Until every inbox record has its outcome, and readers see it: a commit is answered before its marker stands in the log."""
     ends = await end_offsets(topics.kafka, topics.inbox)
 
     def decided() -> bool:
@@ -52,6 +52,12 @@ async def drained(handler: Handler[Any], topics: Topics, seconds: float = 30) ->
         return all(owner.state.books.inbox_next >= ends[partition] for partition, owner in handler._owners.items())
 
     await eventually(decided, seconds)
+    async with asyncio.timeout(seconds):
+        while True:
+            seen = await end_offsets(topics.kafka, topics.events)
+            if all(seen[partition] >= owner._events_next for partition, owner in handler._owners.items()):
+                return
+            await asyncio.sleep(0.005)  # between two looks at the log
 
 
 async def eventually(check: Callable[[], bool], seconds: float = 15) -> None:
