@@ -28,6 +28,7 @@ from .decider import Decider, TickOf
 from .ending import end
 from .errors import CodeFault, EventlogError, LogReplaced, WriterFenced
 from .judging import Judge, Judged, PartitionState
+from .memory import WORTH_GIVING_BACK, give_back
 from .proofs import Prover
 from .reader import Reader, committed_offsets, end_offsets, read_all
 from .record import OutRecord
@@ -226,7 +227,10 @@ class Owner(Generic[S]):
             if found is not None:
                 books, domain = part(found.blob)
                 state, next_ = PartitionState(self._decider.load(domain), Books.load(books)), found.events_next
-                self._mark = found.mark
+                self._mark, size = found.mark, len(found.blob)
+                del found, books, domain
+                if size >= WORTH_GIVING_BACK:
+                    give_back()
         replayed = 0
         async with aclosing(replay(self._place.kafka, self._events, next_)) as stretches:
             async for stretch in stretches:
