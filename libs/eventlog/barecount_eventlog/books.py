@@ -75,7 +75,8 @@ class Books(NamedTuple):
         """The time of a record in ms, made monotone."""
         since = timestamp - EPOCH
         # in whole numbers: dividing one timedelta by another took a tenth of a restore
-        return max(self.clock, since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000)
+        told = since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
+        return told if told > self.clock else self.clock
 
     def first(self, command_id: UUID, now: int) -> Seen | None:
         """The first time of this id within the window that ends now."""
@@ -100,30 +101,26 @@ class Books(NamedTuple):
         """The books after the outcome (index 0) of an inbox offset."""
         cause = event.cause
         assert cause is not None
-        clock = self.tell(event.time)
-        buckets, marks, rejected = self._evict(clock), self.marks, self.rejected
+        clock, width = self.tell(event.time), self.window // BUCKETS or 1
+        buckets, marks, rejected = self._evict(clock, width), self.marks, self.rejected
         if keeps_id and cause.command_id is not None:
-            buckets = self._with(buckets, cause, clock)
+            buckets = self._with(buckets, cause, clock, width)
         if keeps_mark and cause.command_id is not None and cause.source is not None and cause.command_type is not None:
             marks = self._marked(cause)
         if event.type == RecordRejected.TYPE and isinstance(told := event.payload(), RecordRejected):
             code = told.code
             rejected = rejected.set(code, rejected.get(code, 0) + 1)
-        return Books(self.window, max(self.inbox_next, cause.offset + 1), clock, buckets, marks, rejected)
+        following = cause.offset + 1
+        return Books(self.window, following if following > self.inbox_next else self.inbox_next, clock, buckets, marks, rejected)
 
-    def _evict(self, clock: int) -> Buckets:
-        width = self._width
+    def _evict(self, clock: int, width: int) -> Buckets:
         if not self.buckets or (self.buckets[0][0] + 1) * width + self.window > clock:
             return self.buckets
         return tuple(bucket for bucket in self.buckets if (bucket[0] + 1) * width + self.window > clock)
 
-    @property
-    def _width(self) -> int:
-        return max(1, self.window // BUCKETS)
-
-    def _with(self, buckets: Buckets, cause: Cause, clock: int) -> Buckets:
+    def _with(self, buckets: Buckets, cause: Cause, clock: int, width: int) -> Buckets:
         assert cause.command_id is not None
-        key, index = cause.command_id.bytes, clock // self._width
+        key, index = cause.command_id.bytes, clock // width
         value = _SEEN.pack(cause.offset, clock, short_digest(cause.command_digest))
         # the clock is monotone, so only the newest bucket ever grows
         if buckets and buckets[-1][0] == index:

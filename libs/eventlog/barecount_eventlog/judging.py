@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from barecount_contracts import (
     PLATFORM,
@@ -44,9 +44,11 @@ LONGEST_DETAIL: Final = 2_000
 CONTENT_TYPE: Final = (("content-type", b"application/json"),)
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionState(Generic[S]):
-    """Everything the owner of a partition knows: the domain's state and the books. Replaced as one value after a commit."""
+class PartitionState(NamedTuple, Generic[S]):
+    """Everything the owner of a partition knows: the domain's state and the books. Replaced as one value after a commit.
+
+    A tuple, as the books are: one is made for every event that is restored.
+    """
 
     domain: S
     books: Books
