@@ -264,20 +264,21 @@ class Owner(Generic[S]):
                     self._settle(written, commit.result())
                     commit = None
                     self._maybe_snapshot()
+                ended = fault is not None or stopping.done()
+                # what has come goes into the next transaction, as far as it has room, also when that could begin now: each one costs
+                # five questions to the broker
+                room = self._place.max_batch - len(made.judged)
+                if not ended and ahead.fits(room):
+                    fault = await self._judged(ahead, made)
+                    continue
                 if commit is None and made.judged:
                     written, made = made, Unwritten(made.state, made.position)
                     commit = asyncio.create_task(writer.commit(written.out, {self._inbox: written.position}))
                 elif commit is None:
                     self._reached(made.position)
                 due = self._tick_due()
-                ended = fault is not None or stopping.done()
                 if ended and commit is None:
                     break
-                # what comes while a transaction is under way goes into the next one, as far as it has room
-                room = self._place.max_batch - len(made.judged)
-                if not ended and ahead.fits(room):
-                    fault = await self._judged(ahead, made)
-                    continue
                 news: set[asyncio.Future[Any]] = {commit} if commit is not None else set()
                 if not ended:
                     # a batch that waits for room is no news
