@@ -15,7 +15,8 @@ from barecount_contracts import Position
 from . import metrics, positions
 from .continuity import Held, demand_same_log
 from .errors import CodeFault, LogReplaced, WriterFenced
-from .owner import BACKOFF, FENCED_BACKOFF, SETTLED_SECONDS
+from .owner import BACKOFF, SETTLED_SECONDS
+from .place import FENCED_BACKOFF
 from .reader import Batch, Reader, beginning_offsets, committed_offsets
 from .record import OutRecord, Recorded
 from .settings import KafkaSettings

@@ -11,7 +11,8 @@ from .appender import Appender
 from .decider import Decider, Gate, TickOf
 from .errors import EventlogError, LogReplaced
 from .judging import Judge
-from .owner import FENCED_BACKOFF, Owner, Place
+from .owner import Owner
+from .place import FENCED_BACKOFF, Place
 from .proofs import Prover
 from .reader import partition_count
 from .settings import KafkaSettings

@@ -29,11 +29,12 @@ from .ending import end
 from .errors import CodeFault, EventlogError, LogReplaced, WriterFenced
 from .judging import Judge, Judged, PartitionState
 from .memory import WORTH_GIVING_BACK, give_back
+from .place import Place
 from .proofs import Prover
 from .reader import Reader, committed_offsets, end_offsets, read_all
 from .record import OutRecord
 from .replay import replay
-from .settings import KafkaSettings
+from .saving import Saving
 from .snapshots import Snapshot, SnapshotStore, join, part
 from .ticking import Ticking, tick_key
 from .writer import FencedWriter
@@ -44,27 +45,8 @@ log = structlog.get_logger(__name__)
 
 SLICE_SECONDS = 0.005
 BACKOFF = (0.2, 10.0)
-FENCED_BACKOFF = (5.0, 120.0)
 # an owner that worked this long was not fighting with another
 SETTLED_SECONDS = 300.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Names and sizes that all owners of one handler share."""
-
-    kafka: KafkaSettings
-    service: str
-    inbox: str
-    events: str
-    partitions: int
-    max_batch: int
-    snapshot_every: int
-    fenced_backoff: tuple[float, float] = FENCED_BACKOFF
-
-    @property
-    def group(self) -> str:
-        return f"{self.service}.{self.inbox}"
 
 
 @dataclass(slots=True)
@@ -111,10 +93,9 @@ class Owner(Generic[S]):
         self._cluster: str | None = None
         self._mark: Mark | None = None
         self._read_to = 0
-        self._since_snapshot = 0
         self._stopping = asyncio.Event()
         self._reader: Reader | None = None
-        self._saving: asyncio.Task[None] | None = None
+        self._saving = Saving(snapshots, place.service, partition, place.snapshot_every, self._labels)
         self._ticking: asyncio.Task[None] | None = None
         self._ticks = Ticking()
 
@@ -187,7 +168,7 @@ class Owner(Generic[S]):
             )
         if committed > state.books.inbox_next:
             await self._nothing_missing(state.books.inbox_next, committed)
-        self.state, self._events_next, self._since_snapshot, self._read_to = state, next_, restored, start
+        self.state, self._events_next, self._saving.since, self._read_to = state, next_, restored, start
         self._reader = Reader(
             self._place.kafka, {self._inbox: start}, client_id=f"{self._place.group}.{self.partition}.in", buffer=2 * self._place.max_batch
         )
@@ -263,7 +244,7 @@ class Owner(Generic[S]):
                 if commit is not None and commit.done():
                     self._settle(written, commit.result())
                     commit = None
-                    self._maybe_snapshot()
+                    self._saving.begin(self._snapshot)
                 ended = fault is not None or stopping.done()
                 # what has come goes into the next transaction, as far as it has room, also when that could begin now: each one costs
                 # five questions to the broker
@@ -293,7 +274,7 @@ class Owner(Generic[S]):
             await ahead.stop()
         if fault is not None:
             raise fault
-        await self._final_snapshot()
+        await self._saving.finish(self._snapshot)
 
     async def _judged(self, ahead: Ahead, made: Unwritten[S]) -> CodeFault | None:
         """Decides the batch that is there, over successive states; returns what stops the partition at a record."""
@@ -320,7 +301,7 @@ class Owner(Generic[S]):
         self._events_next = after[self._events]
         newest = next(one for one in reversed(written.out) if one.topic == self._place.events)
         self._mark = Mark.of(self._events_next - 1, newest.value)
-        self._since_snapshot += len(written.out)
+        self._saving.since += len(written.out)
         self.state = written.state
         if written.heard is not None:
             self._ticks.heard(written.heard)
@@ -380,19 +361,6 @@ class Owner(Generic[S]):
             metrics.HANDLER_TICKS.labels(**self._labels).inc()
             return
 
-    def _maybe_snapshot(self) -> None:
-        if self._snapshots is None or self._since_snapshot < self._place.snapshot_every or (self._saving and not self._saving.done()):
-            return
-        self._since_snapshot = 0
-        # the state is immutable: it can be written while the next batch is decided
-        self._saving = asyncio.create_task(self._save(self._snapshot()), name="snapshot")
-
-    async def _final_snapshot(self) -> None:
-        if self._saving is not None:
-            await asyncio.gather(self._saving, return_exceptions=True)
-        if self._snapshots is not None and self._since_snapshot:
-            await self._save(self._snapshot())
-
     def _snapshot(self) -> Callable[[], Snapshot]:
         """Makes the snapshot of now, whenever it is called: the state is immutable."""
         state, next_, cluster, mark = self.state, self._events_next, self._cluster, self._mark
@@ -402,16 +370,6 @@ class Owner(Generic[S]):
             return Snapshot(self._judge.schema, next_, state.books.inbox_next, blob, cluster, mark)
 
         return made
-
-    async def _save(self, make: Callable[[], Snapshot]) -> None:
-        assert self._snapshots is not None
-        try:
-            snapshot = await asyncio.to_thread(make)
-            await self._snapshots.save(self._place.service, self.partition, snapshot)
-            metrics.SNAPSHOT_BYTES.labels(**self._labels, partition=self.partition).set(len(snapshot.blob))
-        except Exception as error:
-            # a snapshot only shortens the next restore; without it the log is replayed
-            log.warning("snapshot-not-saved", **self._labels, partition=self.partition, error=repr(error))
 
     async def _leave(self, writer: FencedWriter) -> None:
         reader, self._reader = self._reader, None

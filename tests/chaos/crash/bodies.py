@@ -37,7 +37,7 @@ WATCHED: dict[str, tuple[str, ...]] = {
 }
 # the modules whose every await is to be met
 MODULES: dict[str, tuple[str, ...]] = {
-    "handler": ("libs/eventlog/barecount_eventlog/owner.py", "libs/eventlog/barecount_eventlog/writer.py"),
+    "handler": tuple(f"libs/eventlog/barecount_eventlog/{name}.py" for name in ("owner", "ahead", "saving", "writer")),
     "projector": ("libs/readmodel/barecount_readmodel/track.py", "libs/readmodel/barecount_readmodel/projector.py"),
     "webhooks": ("services/webhooks/barecount_webhooks/relay.py", "services/webhooks/barecount_webhooks/attempt.py"),
     "attempt": ("services/worker/barecount_worker/attempt.py", "services/worker/barecount_worker/slots.py"),
