@@ -36,6 +36,7 @@ from .record import OutRecord
 from .replay import replay
 from .saving import Saving
 from .snapshots import Snapshot, SnapshotStore, join, part
+from .telling import Telling
 from .ticking import Ticking, tick_key
 from .writer import FencedWriter
 
@@ -98,6 +99,7 @@ class Owner(Generic[S]):
         self._saving = Saving(snapshots, place.service, partition, place.snapshot_every, self._labels)
         self._ticking: asyncio.Task[None] | None = None
         self._ticks = Ticking()
+        self._telling = Telling()
 
     async def run(self) -> None:
         """Returns after `stop`, or when a bug in this release stops the partition (`failed` says where)."""
@@ -173,7 +175,7 @@ class Owner(Generic[S]):
             self._place.kafka, {self._inbox: start}, client_id=f"{self._place.group}.{self.partition}.in", buffer=2 * self._place.max_batch
         )
         await self._reader.start()
-        self._ticks = Ticking()
+        self._ticks, self._telling = Ticking(), Telling(committed)
         metrics.HANDLER_RESTORE.labels(**self._labels).observe(time.perf_counter() - started)
         self._tell_rejected()
         log.info("partition-owned", **self._labels, partition=self.partition, replayed=restored, events_next=next_, inbox_next=start)
@@ -252,14 +254,17 @@ class Owner(Generic[S]):
                 if not ended and ahead.fits(room):
                     fault = await self._judged(ahead, made)
                     continue
-                if commit is None and made.judged:
+                tell = self._telling.wait(made.position)
+                if commit is None and (made.judged or tell == 0 or (ended and tell is not None)):
                     written, made = made, Unwritten(made.state, made.position)
-                    commit = asyncio.create_task(writer.commit(written.out, {self._inbox: written.position}))
+                    commit = asyncio.create_task(writer.commit(written.out, self._told(written.position, ended)))
                 elif commit is None:
                     self._reached(made.position)
                 due = self._tick_due()
                 if ended and commit is None:
                     break
+                if commit is None and tell is not None:
+                    due = tell if due is None else min(due, tell)
                 news: set[asyncio.Future[Any]] = {commit} if commit is not None else set()
                 if not ended:
                     # a batch that waits for room is no news
@@ -296,8 +301,18 @@ class Owner(Generic[S]):
         made.position = batch.next
         return None
 
+    def _told(self, position: int, at_once: bool) -> dict[TopicPartition, int]:
+        """The position, if it goes along with the transaction that begins now."""
+        if not at_once and self._telling.wait(position) != 0:
+            return {}
+        self._telling.tell(position)
+        return {self._inbox: position}
+
     def _settle(self, written: Unwritten[S], after: dict[TopicPartition, int]) -> None:
         """A transaction is in the log: what it made is what is known now."""
+        self._reached(written.position)
+        if not written.out:
+            return
         self._events_next = after[self._events]
         newest = next(one for one in reversed(written.out) if one.topic == self._place.events)
         self._mark = Mark.of(self._events_next - 1, newest.value)
@@ -305,7 +320,6 @@ class Owner(Generic[S]):
         self.state = written.state
         if written.heard is not None:
             self._ticks.heard(written.heard)
-        self._reached(written.position)
         self._count(written.judged)
 
     def _reached(self, position: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from opentelemetry import propagate, trace
+from opentelemetry.context import Context
 
 from .record import Headers, Recorded
 
@@ -27,14 +28,20 @@ def continued(record: Recorded) -> Headers:
         "messaging.destination.partition.id": str(record.partition),
         "messaging.kafka.offset": record.offset,
     }
-    with _tracer.start_as_current_span(HANDLE, context=propagate.extract(carrier), kind=trace.SpanKind.CONSUMER, attributes=attributes):
-        return current()
+    span = _tracer.start_span(HANDLE, context=propagate.extract(carrier), kind=trace.SpanKind.CONSUMER, attributes=attributes)
+    # nothing happens within it here, so that it need not become the current one
+    span.end()
+    return _told(trace.set_span_in_context(span))
 
 
 def current() -> Headers:
     """The headers that carry the current span on; empty when there is none."""
+    return _told(None)
+
+
+def _told(context: Context | None) -> Headers:
     carrier: dict[str, str] = {}
-    propagate.inject(carrier)
+    propagate.inject(carrier, context)
     return tuple((name, value.encode()) for name, value in carrier.items())
 
 

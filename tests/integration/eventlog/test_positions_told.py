@@ -1,0 +1,90 @@
+"""The group's position goes along with a transaction once a second: never ahead of the outcomes, and never far behind for long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+from aiokafka import TopicPartition
+from barecount_eventlog import FencedWriter, OutRecord, committed_offsets
+
+from tests.integration.eventlog.counter import add
+from tests.integration.eventlog.kit import Topics, drained, eventually, handler_of
+
+
+async def group_at(topics: Topics) -> int:
+    where = TopicPartition(topics.inbox, 0)
+    return (await committed_offsets(topics.kafka, f"test.{topics.inbox}", [where])).get(where, 0)
+
+
+async def decided_one_by_one(topics: Topics, count: int) -> None:
+    for number in range(count):
+        await topics.appender.append(topics.inbox, "acme", add(number))
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int | None]]:
+    """(records, position told) of every transaction."""
+    found: list[tuple[int, int | None]] = []
+    real = FencedWriter.commit
+
+    async def commit(
+        self: FencedWriter, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        found.append((len(records), next(iter(positions.values()), None)))
+        return await real(self, records, positions)
+
+    monkeypatch.setattr(FencedWriter, "commit", commit)
+    return found
+
+
+async def test_most_transactions_of_a_busy_owner_go_without_it(topics: Topics, written: list[tuple[int, int | None]]) -> None:
+    handler = handler_of(topics, max_batch=1)
+    await handler.start()
+    began = asyncio.get_running_loop().time()
+    await decided_one_by_one(topics, 40)
+    await drained(handler, topics)
+    seconds = asyncio.get_running_loop().time() - began
+    assert len([told for records, told in written if records]) == 40
+    assert len([told for _, told in written if told is not None]) <= seconds + 2
+    await handler.stop()
+
+
+async def test_an_idle_owner_tells_what_it_has_decided(topics: Topics) -> None:
+    handler = handler_of(topics)
+    await handler.start()
+    await decided_one_by_one(topics, 5)
+    await drained(handler, topics)
+    async with asyncio.timeout(10):
+        while await group_at(topics) < 5:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)  # between two questions to the broker
+    await handler.stop()
+
+
+async def test_an_owner_that_stops_leaves_no_lag(topics: Topics, written: list[tuple[int, int | None]]) -> None:
+    handler = handler_of(topics)
+    await handler.start()
+    await decided_one_by_one(topics, 5)
+    await eventually(lambda: sum(records for records, _ in written) >= 5)
+    await handler.stop()
+    assert await group_at(topics) == 5
+
+
+async def test_a_successor_goes_on_after_the_outcomes_not_after_the_position(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a kill within that second: the log knows more than the group."""
+    monkeypatch.setattr("barecount_eventlog.telling.EVERY_SECONDS", 3600.0)
+    first = handler_of(topics)
+    await first.start()
+    await decided_one_by_one(topics, 6)
+    await drained(first, topics)
+    assert await group_at(topics) < 6
+    second = handler_of(topics)
+    await second.start()
+    await topics.appender.append(topics.inbox, "acme", add(100))
+    await drained(second, topics)
+    await second.stop()
+    await first.stop()
+    assert [event.envelope.cause.offset for event in await topics.outcomes() if event.envelope.cause] == list(range(7))
+    assert second.state(0).totals["acme"] == 115
+    assert await group_at(topics) == 7
