@@ -17,7 +17,7 @@ import structlog
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import REGISTRY as DEFAULT_REGISTRY
@@ -151,14 +151,16 @@ def logger() -> structlog.stdlib.BoundLogger:
 def setup(settings: Settings) -> None:
     """Once a process, before anything logs. Raises: SettingsError when traces shall be sent and the exporter is not installed."""
     _setup_logs(settings.service, settings.instance, settings.log_level)
-    provider = TracerProvider(resource=Resource.create({"service.name": settings.service, "service.instance.id": settings.instance}))
+    # nobody would keep what a span records without an exporter; its ids are made all the same, for every log line and record
+    sampler = None if settings.otlp_endpoint else sampling.ALWAYS_OFF
+    resource = Resource.create({"service.name": settings.service, "service.instance.id": settings.instance})
+    provider = TracerProvider(resource=resource, sampler=sampler)
     if settings.otlp_endpoint:
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # type: ignore[import-not-found,unused-ignore]
         except ImportError as error:
             raise SettingsError("BARECOUNT_OTLP_ENDPOINT is set: install barecount-chassis[otlp], or leave it out") from error
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.otlp_endpoint)))
-    # without an exporter spans still give every log line and record its trace id
     trace.set_tracer_provider(provider)
 
 

@@ -33,7 +33,7 @@ def build(settings: Settings) -> FastAPI:
             desk.secret = token_secret(settings.keys)
             database = await Database.open(settings.need("database_url"), service=SERVICE)
             stack.push_async_callback(database.close)
-            projector = command_projector(kafka, database)
+            projector = command_projector(kafka, database, desk.recent)
             targets = PrivateTargets.parse(settings.webhook_private_targets)
             prover = ProvingProcess(settings.keys, SERVICE, Proof)
             stack.push_async_callback(prover.stop)

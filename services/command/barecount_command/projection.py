@@ -5,22 +5,21 @@ from __future__ import annotations
 from barecount_eventlog import KafkaSettings
 from barecount_readmodel import Database, Past, Projector, Source, View
 
-from .views import ApprovalsView, CommandsView, ContractsView, PipelinesView, PublishersView, WebhooksView, entities
-
-VIEWS: tuple[View, ...] = (
-    CommandsView(),
-    PipelinesView(),
-    ContractsView(),
-    ApprovalsView(),
-    PublishersView(),
-    WebhooksView(),
-    entities(),
-)
+from .views import ApprovalsView, CommandsView, ContractsView, PipelinesView, PublishersView, Recent, WebhooksView, entities
 
 
-def command_projector(kafka: KafkaSettings, database: Database) -> Projector:
+def views(recent: Recent | None = None) -> tuple[View, ...]:
+    """recent: is told the outcomes as they are projected."""
+    seen: tuple[View, ...] = (PipelinesView(), ContractsView(), ApprovalsView(), PublishersView(), WebhooksView())
+    return (CommandsView(recent), *seen, entities())
+
+
+VIEWS = views()
+
+
+def command_projector(kafka: KafkaSettings, database: Database, recent: Recent | None = None) -> Projector:
     """Projects `control.events` and, for the results of commands, `runs.events`."""
-    return Projector(kafka=kafka, database=database, service="command", views=VIEWS)
+    return Projector(kafka=kafka, database=database, service="command", views=views(recent))
 
 
 def command_past(kafka: KafkaSettings, database: Database, projector: Projector) -> Past:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import UUID, uuid4
 
@@ -16,6 +16,7 @@ from barecount_eventlog import AppendFailed
 from barecount_readmodel import EVERY_TENANT, UNREACHABLE, Connection, Database, NotYetProjected, Past, Projector, Seen, Thing, Token, reach
 from fastapi.responses import JSONResponse
 
+from barecount_command.views import Recent
 from barecount_command.views.rows import from_json
 
 REPLAY_ENDS = ("ReplayApproved", "ReplayRefused", "ApprovalRequested")
@@ -35,13 +36,15 @@ class Outcome:
 
 @dataclass
 class Desk:
-    """`bus`, `database`, `projector` and `past` are set when the service has started; `secret` signs consistency tokens."""
+    """`bus`, `database`, `projector` and `past` are set when the service has started; `secret` signs consistency tokens;
+    the projector tells `recent` what it has projected."""
 
     bus: CommandBus | None = None
     database: Database | None = None
     projector: Projector | None = None
     past: Past | None = None
     secret: bytes = b""
+    recent: Recent = field(default_factory=Recent)
 
     # --- writes -------------------------------------------------------------------------------------------------------------
 
@@ -134,7 +137,11 @@ class Desk:
         return JSONResponse({**body, "links": links, "consistency_token": token}, status_code=status, headers=headers)
 
     async def _outcome_at(self, tenant: str, partition: int, offset: int) -> Outcome | None:
+        """What became of the command at this place of the inbox, whose outcome the projector has reached."""
         assert self.database is not None
+        told = self.recent.get((partition, offset), tenant)
+        if told is not None:
+            return Outcome(told.type, from_json(told.data))
         async with self.database.query(tenant) as conn:
             row = await conn.fetchrow("SELECT type, data FROM outcomes WHERE inbox_partition = $1 AND inbox_offset = $2", partition, offset)
         return Outcome(row["type"], from_json(row["data"])) if row else None

@@ -6,6 +6,7 @@ from .contracts import ContractsView
 from .entities import APPROVAL, PIPELINE, entities
 from .pipelines import PipelinesView
 from .publishers import PublishersView
+from .recent import Recent
 from .webhooks import WebhooksView
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ContractsView",
     "PipelinesView",
     "PublishersView",
+    "Recent",
     "WebhooksView",
     "entities",
 ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
 
 from barecount_contracts import PLATFORM
 from barecount_eventlog import Recorded
 from barecount_readmodel import Connection
 
+from .recent import Recent
 from .rows import as_json, as_text, without_bodies
 
 FOLLOWS = frozenset(
@@ -51,19 +54,24 @@ class CommandsView:
     CREATE INDEX followed_by_chain ON followed (correlation, at);
     """
 
+    def __init__(self, recent: Recent | None = None) -> None:
+        """recent: is told every outcome that is written here."""
+        self._recent = recent
+
     async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
         if records[0].topic == "control.events":
-            await conn.executemany(
-                "INSERT INTO outcomes VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
-                [_outcome(record) for record in records if record.envelope.cause and record.envelope.cause.index == 0],
-            )
+            outcomes = [_outcome(record) for record in records if record.envelope.cause and record.envelope.cause.index == 0]
+            await conn.executemany("INSERT INTO outcomes VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING", outcomes)
+            if self._recent is not None:
+                for partition, offset, tenant, *_, type_, data in outcomes:
+                    self._recent.add((partition, offset), tenant, type_, data)
         await conn.executemany(
             "INSERT INTO followed VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
             [_followed(record) for record in records if record.envelope.type in FOLLOWS],
         )
 
 
-def _outcome(record: Recorded) -> tuple[object, ...]:
+def _outcome(record: Recorded) -> tuple[int, int, str, UUID | None, str | None, str | None, UUID, datetime, str, str]:
     event = record.envelope
     cause = event.cause
     assert cause is not None
