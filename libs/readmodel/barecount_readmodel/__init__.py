@@ -25,6 +25,7 @@ from .errors import (
     SwapBlocked,
     TokenError,
 )
+from .folding import Folded, columns_of
 from .past import Past, Seen, Source, Thing
 from .projector import Projector
 from .reach import reach
@@ -44,6 +45,7 @@ __all__ = [
     "Database",
     "DatabaseAway",
     "EntityEvents",
+    "Folded",
     "LogTooShort",
     "ModelsDiffer",
     "NoLiveModel",
@@ -66,6 +68,7 @@ __all__ = [
     "Token",
     "TokenError",
     "View",
+    "columns_of",
     "insert_rows",
     "query_role_of",
     "reach",

@@ -35,6 +35,8 @@ class EntityEvents:
         at timestamptz NOT NULL,
         PRIMARY KEY (tenant, kind, id, topic, partition, "offset")
     );
+    """
+    INDEXES = """
     CREATE INDEX entity_events_by_time ON entity_events (topic, partition, at, "offset");
     """
 
@@ -45,9 +47,10 @@ class EntityEvents:
         rows = [
             (tenant, kind, name, record.topic, record.partition, record.offset, record.envelope.time)
             for record in records
-            for tenant, kind, name in self._concerned(record)
+            # a record may name a thing twice
+            for tenant, kind, name in dict.fromkeys(self._concerned(record))
         ]
-        await insert_rows(conn, "entity_events", _COLUMNS, rows, on_conflict="DO NOTHING")
+        await insert_rows(conn, "entity_events", _COLUMNS, rows)
 
 
 async def last_at(conn: Connection, topic: str, partition: int, time: datetime) -> int:

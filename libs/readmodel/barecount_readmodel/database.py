@@ -13,7 +13,7 @@ import asyncpg
 
 from .errors import DatabaseAway, QueryRoleMissing, ReadModelError
 from .pipelined import Prepared
-from .schema import creation, literal, prepare, quoted
+from .schema import creation, finish, literal, prepare, quoted
 from .view import Connection, View, schema_of
 
 # what belongs to every tenant may be read by policies and internal reads only; no tenant can be named so (see the chassis)
@@ -35,6 +35,8 @@ class Database:
         self.pool, self._readers, self.service = pool, readers, service
         self.query_role = query_role_of(service)
         self.schema: str | None = None
+        # whether its tables lack what only questions need, so that COPY goes into them
+        self.bare = False
         self.prepared = Prepared()
 
     @classmethod
@@ -76,16 +78,28 @@ class Database:
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 pool.terminate()
 
-    async def prepare(self, views: Sequence[View], schema: str | None = None) -> str:
+    async def prepare(self, views: Sequence[View], schema: str | None = None, *, bare: bool = False) -> str:
         """Creates the schema of this view set unless it stands, and directs queries to it. The projector calls it at its start.
 
-        schema: another name than the view set's own, for a rebuild.
+        schema: another name than the view set's own, for a rebuild. bare: only what a projection needs, until `finish`.
         """
         schema = schema or schema_of(self.service, views)
         async with self.pool.acquire() as conn:
-            await prepare(conn, schema, views, query_role=self.query_role)
-        self.schema = schema
+            await prepare(conn, schema, views, query_role=self.query_role, bare=bare)
+        self.schema, self.bare = schema, bare
         return schema
+
+    async def finish(self, views: Sequence[View]) -> None:
+        """After it the schema is as if it had never been bare. Nobody projects meanwhile."""
+        if not self.bare:
+            return
+        assert self.schema is not None
+        async with self.pool.acquire() as conn:
+            # as long as the indexes of all rows take
+            await conn.execute("SET transaction_timeout = 0")
+            await finish(conn, self.schema, views, query_role=self.query_role)
+            await conn.execute("RESET transaction_timeout")
+        self.bare = False
 
     @asynccontextmanager
     async def query(self, tenant: str) -> AsyncIterator[Connection]:

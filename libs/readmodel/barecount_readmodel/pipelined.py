@@ -48,9 +48,9 @@ class Prepared:
 class Pipelined:
     """A view's connection in a projection. `execute` answers nothing: no view may look at its status. Ends with `commit`."""
 
-    def __init__(self, conn: Connection, prepared: set[str]) -> None:
-        """prepared: the names that stand on this connection already; kept by the caller beside it."""
-        self._conn, self._prepared = conn, prepared
+    def __init__(self, conn: Connection, prepared: set[str], *, bare: bool = False) -> None:
+        """prepared: the names that stand on this connection already; kept by the caller beside it. bare: see Database."""
+        self._conn, self._prepared, self.bare = conn, prepared, bare
         self._waiting: list[str] = []
         self._size = 0
 

@@ -81,6 +81,7 @@ class Rebuild:
                 return await self._anew(conn, began)
             async with self._building(conn) as bulk:
                 await self._near(conn, bulk, began)
+                await bulk.database.finish(self.views)
                 seconds = time.monotonic() - began
                 found = await self._compared(bulk)
                 if found.differences and not accept_differences:
@@ -94,6 +95,7 @@ class Rebuild:
         """Nobody projects into the live model: its service refuses to start. It stays as `_previous`, for a look at what was lost."""
         async with self._building(conn) as bulk:
             await self._project(bulk, await bulk.ends(), began)
+            await bulk.database.finish(self.views)
             ends = await bulk.ends()
             await swap(conn, self.live, next_of(self.live), previous_of(self.live), lambda live: bulk.to(ends))
         seconds = time.monotonic() - began
@@ -111,6 +113,7 @@ class Rebuild:
                 return self._say("done", schema=self.live, events=0, seconds=0.0, rate=0)
             async with self._building(conn) as bulk:
                 await self._project(bulk, await bulk.ends(), began)
+                await bulk.database.finish(self.views)
             await conn.execute(f"ALTER SCHEMA {quoted(next_of(self.live))} RENAME TO {quoted(self.live)}")
         seconds = time.monotonic() - began
         return self._say("done", schema=self.live, events=bulk.done, seconds=round(seconds, 2), rate=round(bulk.done / max(seconds, 0.001)))
@@ -147,15 +150,15 @@ class Rebuild:
     async def _building(self, conn: Connection) -> AsyncIterator[Bulk]:
         """A fresh `_next`; what a killed rebuild left goes first."""
         await drop(conn, next_of(self.live))
-        async with self._projecting(next_of(self.live)) as bulk:
+        async with self._projecting(next_of(self.live), bare=True) as bulk:
             yield bulk
 
     @asynccontextmanager
-    async def _projecting(self, schema: str) -> AsyncIterator[Bulk]:
+    async def _projecting(self, schema: str, *, bare: bool = False) -> AsyncIterator[Bulk]:
         database = await opened(self.url, self.service)
         bulk = Bulk(self.kafka, database, self.views)
         try:
-            await database.prepare(self.views, schema)
+            await database.prepare(self.views, schema, bare=bare)
             await bulk.look()
             yield bulk
         finally:
@@ -181,7 +184,7 @@ class Rebuild:
             self._say("projecting", events=done, total=total, rate=round(rate), eta=round((total - done) / max(rate, 1), 1))
 
         if bulk.unread and total - before >= self.spread and len(parts := divided(left, self.processes)) > 1:
-            to = Share(self.kafka, self.url, self.service, self.views, bulk.database.schema or "", goal)
+            to = Share(self.kafka, self.url, self.service, self.views, bulk.database.schema or "", bulk.database.bare, goal)
             shares = [replace(to, goal={where: goal[where] for where in part}) for part in parts]
             bulk.done += await spread(shares, bulk.database, lambda done: progress(before + done))
             await bulk.look()

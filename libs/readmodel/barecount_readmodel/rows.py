@@ -1,4 +1,7 @@
-"""Many rows at once. PostgreSQL refuses COPY under row-level security, so COPY goes into a stage and one INSERT moves the rows."""
+"""Many rows at once. PostgreSQL refuses COPY under row-level security, so COPY goes into a stage and one INSERT moves the rows.
+
+A rebuild's tables have no policies yet (Database.finish): rows that cannot be there already go into them at once.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ async def insert_rows(
 ) -> None:
     """Inserts rows into a view's table, inside `apply`.
 
-    on_conflict: what follows ON CONFLICT, such as `(id) DO UPDATE SET state = excluded.state`. Fold rows of one key before: PostgreSQL
-    updates a row once per statement (error 21000).
+    on_conflict: what follows ON CONFLICT, such as `(id) DO UPDATE SET state = excluded.state`. Left out, no such row may be there: the
+    position that commits with the rows sees to it. Fold rows of one key before: PostgreSQL updates a row once per statement (error 21000).
     """
     if not rows:
         return
@@ -26,6 +29,9 @@ async def insert_rows(
     if len(rows) < FEW:
         places = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
         await conn.executemany(f"INSERT INTO {quoted(table)} ({names}) VALUES ({places}){conflict}", rows)
+        return
+    if not conflict and getattr(conn, "bare", False):
+        await conn.copy_records_to_table(table, records=rows, columns=list(columns))
         return
     stage = f"stage_{table}"
     await conn.execute(f"CREATE TEMPORARY TABLE {quoted(stage)} ON COMMIT DROP AS SELECT {names} FROM {quoted(table)} WITH NO DATA")

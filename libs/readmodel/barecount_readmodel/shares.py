@@ -34,6 +34,7 @@ class Share:
     service: str
     views: Sequence[View]
     schema: str
+    bare: bool
     goal: Mapping[TopicPartition, int]
 
 

@@ -171,7 +171,7 @@ async def _project(share: Share, line: Connection[Any, Any]) -> int:
 
     database = await opened(share.url, share.service, min(CONNECTIONS, len(share.goal)))
     # it stands; were it gone, this process would be late, and must not make it again
-    database.schema = share.schema
+    database.schema, database.bare = share.schema, share.bare
     beating = asyncio.create_task(beat())
     try:
         await projected(share, database, tell)

@@ -119,7 +119,7 @@ class Track:
         """Two round trips when no view asks for an answer: the transaction's beginning with the position, and the rows with the commit."""
         assert self._database.schema is not None
         # the face of a connection as far as views use it
-        pipelined = Pipelined(conn, await self._database.prepared.on(conn))
+        pipelined = Pipelined(conn, await self._database.prepared.on(conn), bare=self._database.bare)
         moved = await conn.execute(f"BEGIN; SET LOCAL search_path TO {quoted(self._database.schema)}; {moves}")
         if moved != "UPDATE 1":
             raise ProjectionTaken(f"{self.where.topic}/{self.where.partition} is no longer at {self.next}")

@@ -17,7 +17,9 @@ class View(Protocol):
     """One file in views/.
 
     DDL: CREATE TABLE and CREATE INDEX with unqualified names; it runs once in the schema of the view set. A table with a column
-    `tenant text not null` gets row-level security. TOPICS: whose records `apply` wants. VERSION rises with every change of DDL or apply.
+    `tenant text not null` gets row-level security. INDEXES, if there are any: CREATE INDEX of those that only questions need and `apply`
+    does not; a rebuild makes them when the rows are there. TOPICS: whose records `apply` wants. VERSION rises with every change of DDL,
+    INDEXES or apply.
     A rebuild hands views to other processes, so they go through pickle.
     """
 

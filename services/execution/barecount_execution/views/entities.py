@@ -59,25 +59,31 @@ class StandingView:
     DDL = """
     CREATE TABLE standing (partition integer NOT NULL, what text NOT NULL, "offset" bigint NOT NULL, until bigint,
         PRIMARY KEY (partition, what, "offset"));
-    CREATE INDEX standing_at ON standing USING gist (int8range("offset", until));
     """
+    INDEXES = 'CREATE INDEX standing_at ON standing USING gist (int8range("offset", until))'
 
     async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
         begun: dict[str, list[int]] = {}
         rows: list[tuple[int, str, int, int | None]] = []
-        ended: list[tuple[int, str, int]] = []
+        # what began in a batch before ends where it first ends in this one
+        ended: dict[str, int] = {}
         for record in records:
             begins, ends = _standing(record)
             for what in ends:
-                ended.append((record.partition, what, record.offset))
+                ended.setdefault(what, record.offset)
                 rows += [(record.partition, what, offset, record.offset) for offset in begun.pop(what, ())]
             for what in begins:
                 begun.setdefault(what, []).append(record.offset)
         partition = records[0].partition
         rows += [(partition, what, offset, None) for what, offsets in begun.items() for offset in offsets]
         # before the batch's own rows, so that one that began after an end in the same batch stays
-        await conn.executemany("UPDATE standing SET until = $3 WHERE partition = $1 AND what = $2 AND until IS NULL", ended)
-        await insert_rows(conn, "standing", ("partition", "what", "offset", "until"), rows, on_conflict="DO NOTHING")
+        if ended:
+            await conn.execute(
+                "UPDATE standing AS held SET until = said.until FROM unnest($2::text[], $3::bigint[]) AS said (what, until) "
+                "WHERE held.partition = $1 AND held.what = said.what AND held.until IS NULL",
+                *(partition, list(ended), list(ended.values())),
+            )
+        await insert_rows(conn, "standing", ("partition", "what", "offset", "until"), rows)
 
 
 def _standing(record: Recorded) -> tuple[list[str], list[str]]:

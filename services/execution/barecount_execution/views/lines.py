@@ -31,8 +31,8 @@ class LogsView:
         error_type text, fields jsonb NOT NULL, sequence integer NOT NULL, logged_at timestamptz NOT NULL,
         PRIMARY KEY (kafka_partition, kafka_offset)
     );
-    CREATE INDEX ON logs (tenant, run_id, kafka_offset);
     """
+    INDEXES = "CREATE INDEX ON logs (tenant, run_id, kafka_offset)"
 
     async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
         rows = []
@@ -44,7 +44,7 @@ class LogsView:
                     rows.append((record.envelope.tenant, record.partition, record.offset, *where, *what))
                 case _:
                     pass
-        await insert_rows(conn, "logs", _LOG, rows, on_conflict="DO NOTHING")
+        await insert_rows(conn, "logs", _LOG, rows)
 
 
 class DeadLettersView:
@@ -58,6 +58,8 @@ class DeadLettersView:
         reason text NOT NULL, source_path text NOT NULL, source_line integer, payload text NOT NULL, recorded_at timestamptz NOT NULL,
         PRIMARY KEY (tenant, entry_id)
     );
+    """
+    INDEXES = """
     CREATE INDEX ON dead_letters (tenant, recorded_at, kafka_partition, kafka_offset);
     CREATE INDEX ON dead_letters (tenant, run_id, recorded_at, kafka_partition, kafka_offset);
     """

@@ -19,7 +19,7 @@ from barecount_contracts import (
     TaskSucceeded,
 )
 from barecount_eventlog import Recorded
-from barecount_readmodel import Connection
+from barecount_readmodel import Connection, Folded, columns_of
 
 
 class TasksView:
@@ -45,46 +45,69 @@ class TasksView:
     """
 
     async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
+        attempts = Folded("attempts", ("tenant", "nonce"), _ATTEMPTS)
+        publications = Folded("publications", ("tenant", "run_id", "data_partition", "table_path"), _PUBLICATIONS)
         for record in records:
-            await _apply(conn, record.envelope, record)
+            match record.payload:
+                case TaskRetryScheduled() as retry:
+                    # it does not name the attempt's nonce, so that the attempt must stand there
+                    await attempts.write(conn)
+                    await conn.execute(
+                        "UPDATE attempts SET retry_at = $1 WHERE tenant = $2 AND run_id = $3 AND stage = $4 AND data_partition = $5 "
+                        "AND attempt = $6",
+                        *(retry.not_before, record.envelope.tenant, retry.run_id, retry.stage, retry.data_partition),
+                        retry.next_attempt - 1,
+                    )
+                case DataPartitionPublished() as published:
+                    _publish(publications, record.envelope, published)
+                case _:
+                    _apply(attempts, record.envelope, record)
+        await attempts.write(conn)
+        await publications.write(conn)
 
 
-async def _apply(conn: Connection, event: Heading, record: Recorded) -> None:
+_ATTEMPTS, _PUBLICATIONS = columns_of(TasksView.DDL, "attempts"), columns_of(TasksView.DDL, "publications")
+
+
+def _apply(attempts: Folded, event: Heading, record: Recorded) -> None:
+    tenant, time = event.tenant, event.time
     match record.payload:
         case TaskDispatched(run_id=run_id, task=task, lease_until=until, purpose=purpose):
-            await conn.execute(
-                "INSERT INTO attempts (tenant, nonce, run_id, data_partition, stage, attempt, purpose, worker_id, incarnation, status, "
-                "dispatched_at, lease_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'dispatched', $10, $11) ON CONFLICT DO NOTHING",
-                *(event.tenant, task.nonce, run_id, task.data_partition, task.stage, task.attempt, purpose, task.worker_id),
-                *(task.incarnation, event.time, until),
-            )
+            who = {"worker_id": task.worker_id, "incarnation": task.incarnation}
+            what = {"run_id": run_id, "data_partition": task.data_partition, "stage": task.stage, "attempt": task.attempt}
+            row = {**what, "purpose": purpose, **who, "status": "dispatched", "dispatched_at": time, "lease_until": until}
+            attempts.add((tenant, task.nonce), row)
         case PublishTicketGranted(nonce=nonce, ticket=ticket):
-            await _set(conn, event, nonce, ticket=ticket.model_dump_json())
+            attempts.set((tenant, nonce), ticket=ticket.model_dump_json())
         case TaskStarted(task=task, lease_until=until):
-            await _set(conn, event, task.nonce, status="running", started_at=event.time, lease_until=until)
+            attempts.set((tenant, task.nonce), status="running", started_at=time, lease_until=until)
         case TaskProgressed(task=task, lease_until=until):
-            await _set(conn, event, task.nonce, lease_until=until)
+            attempts.set((tenant, task.nonce), lease_until=until)
         case TaskSucceeded() as done:
-            await _set(conn, event, done.task.nonce, status="succeeded", ended_at=event.time, **_found(done), outputs=_list(done.outputs))
+            attempts.set((tenant, done.task.nonce), status="succeeded", ended_at=time, **_found(done), outputs=_list(done.outputs))
         case TaskFailed() as failed:
             why = {"error_type": failed.error_type, "error_message": failed.error_message, "retriable": failed.retriable}
-            await _set(conn, event, failed.task.nonce, status="failed", ended_at=event.time, **_found(failed), **why)
+            attempts.set((tenant, failed.task.nonce), status="failed", ended_at=time, **_found(failed), **why)
         case TaskLeaseExpired(task=task):
-            await _set(conn, event, task.nonce, status="lost", ended_at=event.time, error_type="worker-lost")
-        case TaskRetryScheduled() as retry:
-            await conn.execute(
-                "UPDATE attempts SET retry_at = $1 WHERE tenant = $2 AND run_id = $3 AND stage = $4 AND data_partition = $5 "
-                "AND attempt = $6",
-                *(retry.not_before, event.tenant, retry.run_id, retry.stage, retry.data_partition, retry.next_attempt - 1),
-            )
-        case DataPartitionPublished(run_id=run_id, publication=made, reconciliations=compared):
-            await conn.execute(
-                "INSERT INTO publications VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
-                *(event.tenant, run_id, made.data_partition, made.table, made.ticket, made.delta_version, made.files_digest),
-                *(made.records, made.already, _list(compared), event.time),
-            )
+            attempts.set((tenant, task.nonce), status="lost", ended_at=time, error_type="worker-lost")
         case _:
             pass
+
+
+def _publish(publications: Folded, event: Heading, published: DataPartitionPublished) -> None:
+    made = published.publication
+    publications.add(
+        (event.tenant, published.run_id, made.data_partition, made.table),
+        {
+            "ticket": made.ticket,
+            "delta_version": made.delta_version,
+            "files_digest": made.files_digest,
+            "records": made.records,
+            "already": made.already,
+            "reconciliations": _list(published.reconciliations),
+            "published_at": event.time,
+        },
+    )
 
 
 def _found(event: TaskSucceeded | TaskFailed) -> dict[str, Any]:
@@ -98,8 +121,3 @@ def _found(event: TaskSucceeded | TaskFailed) -> dict[str, Any]:
 
 def _list(parts: Sequence[Any]) -> str:
     return json.dumps([part.model_dump(mode="json") for part in parts])
-
-
-async def _set(conn: Connection, event: Heading, nonce: str, **columns: Any) -> None:
-    assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, 3))
-    await conn.execute(f"UPDATE attempts SET {assignments} WHERE tenant = $1 AND nonce = $2", event.tenant, nonce, *columns.values())

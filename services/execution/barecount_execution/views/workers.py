@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from barecount_contracts import TaskDispatched, TaskFailed, TaskLeaseExpired, TaskSucceeded, WorkerAnnounced
 from barecount_eventlog import Recorded
-from barecount_readmodel import Connection
+from barecount_readmodel import Connection, Folded, columns_of
 
 
 class WorkersView:
@@ -23,6 +23,7 @@ class WorkersView:
     """
 
     async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
+        slots = Folded("slots", ("nonce",), _SLOTS)
         for record in records:
             match record.payload:
                 case WorkerAnnounced() as worker:
@@ -33,16 +34,18 @@ class WorkersView:
                         *(worker.worker_id, worker.incarnation, worker.pool, worker.slots, worker.code_version, record.envelope.time),
                     )
                 case TaskDispatched(task=task):
-                    await conn.execute(
-                        "INSERT INTO slots VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", task.nonce, task.worker_id, task.incarnation
-                    )
+                    slots.add((task.nonce,), {"worker_id": task.worker_id, "incarnation": task.incarnation})
                 case TaskSucceeded(task=task) | TaskFailed(task=task):
-                    await conn.execute("DELETE FROM slots WHERE nonce = $1", task.nonce)
+                    slots.drop((task.nonce,))
                 case TaskLeaseExpired(task=task):
-                    await conn.execute("DELETE FROM slots WHERE nonce = $1", task.nonce)
+                    slots.drop((task.nonce,))
                     await conn.execute(
                         "UPDATE workers SET lost_at = $3 WHERE worker_id = $1 AND incarnation = $2",
                         *(task.worker_id, task.incarnation, record.envelope.time),
                     )
                 case _:
                     pass
+        await slots.write(conn)
+
+
+_SLOTS = columns_of(WorkersView.DDL, "slots")
