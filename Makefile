@@ -1,5 +1,6 @@
 # Everything a person does here, one verb each. `make help` lists them.
-PYTHON ?= python3
+# which Python makes the environment; empty: the fastest here (deploy/fastest-python)
+PYTHON ?=
 DOCKER ?= docker
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +21,7 @@ help: ## list these verbs
 install: ## create .venv with exactly what requirements.lock pins (skipped when unchanged)
 	@cmp -s requirements.lock $(INSTALLED) || { \
 		set -e; \
-		test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+		test -x $(BIN)/python || $(or $(PYTHON),$$(deploy/fastest-python)) -m venv $(VENV); \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/bootstrap.txt; \
 		$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock; \
 		$(BIN)/python -m barecount_local.training; \

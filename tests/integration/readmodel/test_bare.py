@@ -17,7 +17,7 @@ from tests.support.servers import Postgres
 SERVICES = ("command", "execution", "lineage", "evidence", "webhooks")
 ASKED = {
     "indexes": "SELECT indexdef AS it FROM pg_indexes WHERE schemaname = $1",
-    "policies": "SELECT tablename || policyname || permissive || roles::text || cmd || coalesce(qual, '') || coalesce(with_check, '') AS it "
+    "policies": "SELECT tablename || policyname || roles::text || cmd || coalesce(qual, '') || coalesce(with_check, '') AS it "
     "FROM pg_policies WHERE schemaname = $1",
     "security": "SELECT relname || relrowsecurity || relforcerowsecurity AS it FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
     "WHERE nspname = $1 AND relkind = 'r'",
