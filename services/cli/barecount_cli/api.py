@@ -14,6 +14,7 @@ from . import output
 from .client import Client
 from .errors import CliError
 from .settings import CliSettings
+from .writing import decided
 
 
 def api(
@@ -23,20 +24,34 @@ def api(
     field: Annotated[
         str | None, typer.Option("--field", "-f", help="Print only this part of the answer, as event.data.run_id or items.0")
     ] = None,
-    wait: Annotated[int, typer.Option(help="Seconds to wait for a command's outcome")] = 15,
+    wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for a command's outcome; 0: an accepted command is enough")] = 15,
     role: Annotated[str | None, typer.Option("--role", help="Ask with this role (embedded issuer)")] = None,
     tenant: Annotated[str | None, typer.Option("--tenant", help="Ask for this tenant (embedded issuer)")] = None,
 ) -> None:
-    """Make one call of the API and print its answer. A refusal's problem document goes to stderr, the exit status is 1."""
+    """Make one call of the API and print its answer. What is refused goes to stderr with exit code 5; a command that is accepted
+    and not decided within the wait is printed, with exit code 124."""
     client = Client.of(CliSettings(), role=role, tenant=tenant)
     verb = method.upper()
-    answer: Any = client.get(path) if verb == "GET" else client.write(verb, path, body_of(data), wait=wait)
-    if field is not None:
-        answer = part_of(answer, field)
-    if isinstance(answer, str):
-        # a text goes into a shell's variable as it is
-        return typer.echo(answer)
-    return output.as_json(answer)
+    if verb == "GET":
+        return show(client.get(path), field)
+    answer = client.write(verb, path, body_of(data), wait=wait or None)
+    late = wait > 0 and answer.get("status") == "accepted"
+    try:
+        show(answer, field)
+    except CliError:
+        # a part of an outcome that is not there yet is no mistake of who asks for it
+        if not late:
+            raise
+    if late:
+        decided(answer)
+    return None
+
+
+def show(answer: Any, field: str | None) -> None:
+    """Prints the answer or a part of it. Raises: CliError when there is no such part."""
+    shown = answer if field is None else part_of(answer, field)
+    # a text goes into a shell's variable as it is
+    return typer.echo(shown) if isinstance(shown, str) else output.as_json(shown)
 
 
 def body_of(data: Path | None) -> Any:

@@ -15,6 +15,7 @@ from .client import Client
 from .errors import RUN_CANCELLED, RUN_FAILED, CliError, ProblemError
 from .settings import CliSettings
 from .tokens import issue
+from .writing import decided, told
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Pipelines, runs, replays and their evidence.")
 evidence = typer.Typer(no_args_is_help=True, help="The ledger: what happened, proven.")
@@ -180,19 +181,18 @@ def replay(
     client = Client.of(CliSettings(), role=role, tenant=tenant)
     body = {"run_id": run_id, "contract_version": contract_version, "partition": partition, "manifest_version": manifest_version}
     answer = client.write("POST", "/pipelines/replay", body)
-    event = answer.get("event") or {}
     if output_ == "json" and not follow:
-        return output.as_json(answer)
-    if event.get("type") == "ApprovalRequested":
-        asked = event["data"]
+        return told(answer, "", output_)
+    asked, type_ = decided(answer), answer["event"]["type"]
+    if type_ == "ApprovalRequested":
         output.console.print(f"waits for a person ({asked['rule']}): {asked['reason']}", highlight=False, soft_wrap=True)
         decide = f"Somebody else decides: barecount approve {asked['request_id']} --reason …"
         return output.console.print(decide, highlight=False, soft_wrap=True)
-    if event.get("type") != "ReplayApproved":
+    if type_ != "ReplayApproved":
         return output.console.print(f"{answer['status']}: follow {answer['links']['command']}", highlight=False, soft_wrap=True)
-    output.errors.print(f"approved by {event['data']['by']} ({event['data']['rule']}): {event['data']['new_run_id']}", highlight=False)
+    output.errors.print(f"approved by {asked['by']} ({asked['rule']}): {asked['new_run_id']}", highlight=False)
     if follow:
-        return runs(event["data"]["new_run_id"], follow=True, role=role, tenant=tenant, output_=output_)
+        return runs(asked["new_run_id"], follow=True, role=role, tenant=tenant, output_=output_)
     return None
 
 

@@ -10,6 +10,7 @@ from . import output
 from .client import Client
 from .errors import ProblemError
 from .settings import CliSettings
+from .writing import told
 
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why: it stands in the evidence")]
 Digest = Annotated[
@@ -94,11 +95,11 @@ def _decide(decision: str, request_id: str, reason: str, plan_digest: str | None
         if difference and shape != "json":
             output.table("Changed since", ("", "was", "is"), [(name, one["was"], one["is"]) for name, one in difference.items()])
         raise
-    if shape == "json":
-        return output.as_json(answer)
-    data = (answer.get("event") or {}).get("data", {})
-    said = f"approved: run {data['new_run_id']} does it" if data.get("new_run_id") else "rejected" if data else answer["status"]
-    return output.console.print(f"[green]✓[/green] {said}", highlight=False)
+    return told(answer, lambda data: f"[green]✓[/green] {_said(data)}", shape)
+
+
+def _said(data: dict[str, Any]) -> str:
+    return f"approved: run {data['new_run_id']} does it" if data.get("new_run_id") else "rejected"
 
 
 def _request(client: Client, request_id: str) -> dict[str, Any]:

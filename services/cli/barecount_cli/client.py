@@ -130,18 +130,6 @@ class Client:
         return body if isinstance(body, dict) else {"items": body}
 
 
-def decided(answer: dict[str, Any]) -> dict[str, Any]:
-    """The data of the event that a write was decided by. Raises: WaitTimeoutError naming a command that stands undecided."""
-    if (event := answer.get("event")) is None:
-        command = answer["command_id"]
-        raise WaitTimeoutError(
-            f"the command {command} is accepted, and what became of it is not known yet",
-            f"It will be decided: `barecount api get /commands/{command}` shows it.",
-        )
-    data = event["data"]
-    return data if isinstance(data, dict) else {}
-
-
 def _problem(answer: httpx.Response) -> ProblemError:
     try:
         document = answer.json()

@@ -1,6 +1,7 @@
 """How the CLI says that something went wrong, and with which exit code.
 
-Exit codes: 0 done, 1 failed here, 3 the run failed, 4 it was cancelled, 5 the API refused, 64 usage, 124 the wait timed out.
+Exit codes: 0 done, 1 failed here, 3 the run failed, 4 it was cancelled, 5 the API refused, 64 usage, 124 the wait timed out: so it is, too,
+when a command is accepted and not decided yet (the API's 202).
 """
 
 from __future__ import annotations

@@ -17,9 +17,10 @@ from rich.markup import escape
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from . import output
-from .client import Client, decided
+from .client import Client
 from .errors import CliError, ProblemError, WaitTimeoutError
 from .settings import CliSettings
+from .writing import decided
 
 KNOWN_SECONDS = 20.0
 
@@ -140,8 +141,7 @@ def listen(
     server.shutdown()
     server.server_close()
     if not keep:
-        client.write("DELETE", address)
-        output.errors.print("the endpoint is deleted", highlight=False)
+        _deleted(client, address)
 
 
 def _endpoint(client: Client, url: str, wanted: dict[str, Any]) -> str:
@@ -149,10 +149,15 @@ def _endpoint(client: Client, url: str, wanted: dict[str, Any]) -> str:
     for endpoint in client.items("/webhooks"):
         if endpoint["url"] == url:
             address = f"/webhooks/{endpoint['endpoint_id']}"
-            client.write("PUT", address, {**wanted, "enabled": True})
+            decided(client.write("PUT", address, {**wanted, "enabled": True}))
             return address
     made = client.write("POST", "/webhooks", {**wanted, "description": "barecount webhooks listen"})
     return f"/webhooks/{decided(made)['endpoint_id']}"
+
+
+def _deleted(client: Client, address: str) -> None:
+    decided(client.write("DELETE", address))
+    output.errors.print("the endpoint is deleted", highlight=False)
 
 
 def _known(secret: Callable[[], str]) -> None:

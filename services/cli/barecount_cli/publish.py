@@ -20,6 +20,7 @@ from .client import Client
 from .errors import USAGE, CliError, ProblemError, WaitTimeoutError
 from .settings import CliSettings
 from .signing import SignedCommand, make_key, public_of, read_key, sign
+from .writing import told
 
 INBOX, EVENTS = "pipelines.commands", "control.events"
 REFUSALS: Final = ("CommandRefused", "RecordRejected")
@@ -52,11 +53,8 @@ def register(
     made = make_key(path)
     body = {"name": name, "public_key": public_of(made), "roles": role, "description": description}
     answer = Client.of(settings, tenant=tenant).write("POST", "/publishers", body)
-    if output_ == "json":
-        return output.as_json({**answer, "key_file": str(path)})
-    return output.console.print(
-        f"{tenant or settings.tenant}/{name} may publish as {', '.join(role)}; its key is {path}", highlight=False, soft_wrap=True
-    )
+    words = f"{tenant or settings.tenant}/{name} may publish as {', '.join(role)}; its key is {path}"
+    return told(answer, words, output_, key_file=str(path))
 
 
 def list_(tenant: Tenant = None, output_: Output = "table") -> None:
@@ -71,9 +69,7 @@ def list_(tenant: Tenant = None, output_: Output = "table") -> None:
 def revoke(name: str, tenant: Tenant = None, output_: Output = "table") -> None:
     """Take the right to publish away, from the next record on."""
     answer = Client.of(CliSettings(), tenant=tenant).write("DELETE", f"/publishers/{name}")
-    if output_ == "json":
-        return output.as_json(answer)
-    return output.console.print(f"{name} publishes nothing more", highlight=False)
+    return told(answer, f"{name} publishes nothing more", output_)
 
 
 def publish(

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from . import output
-from .client import Client, decided
+from .client import Client
 from .listening import listen
 from .settings import CliSettings
+from .writing import told
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Output = Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="table for people, json for programs")]
@@ -47,10 +48,7 @@ def create(
     if events is not None:
         body["event_types"] = split(events)
     made = client.write("POST", "/webhooks", body)
-    if output_ == "json":
-        return output.as_json(made)
-    endpoint = decided(made)["endpoint_id"]
-    return output.console.print(f"{endpoint}: see its secret with `barecount webhooks secret {endpoint}`", highlight=False)
+    return told(made, lambda data: f"{data['endpoint_id']}: see its secret with `barecount webhooks secret {data['endpoint_id']}`", output_)
 
 
 def list_(role: Role = None, tenant: Tenant = None, output_: Output = "table") -> None:
@@ -117,8 +115,7 @@ def rotate(
     """Sign with a new secret."""
     body = {"keep_hours": keep_hours}
     answer = Client.of(CliSettings(), role=role, tenant=tenant).write("POST", f"/webhooks/{endpoint}/rotate", body)
-    until = decided(answer)["previous_until"]
-    return _told(answer, f"rotated; the old secret signs too until {until}", output_)
+    return told(answer, lambda data: f"rotated; the old secret signs too until {data['previous_until']}", output_)
 
 
 def redeliver(
@@ -131,7 +128,7 @@ def redeliver(
     """Send one event again, under the same id."""
     client = Client.of(CliSettings(), role=role, tenant=tenant)
     answer = client.write("POST", f"/webhooks/{endpoint}/redeliver", {"event_id": event})
-    return _told(answer, f"asked for; follow it with `barecount webhooks show {endpoint}`", output_)
+    return told(answer, f"asked for; follow it with `barecount webhooks show {endpoint}`", output_)
 
 
 def enable(endpoint: Endpoint, role: Role = None, tenant: Tenant = None, output_: Output = "table") -> None:
@@ -147,7 +144,7 @@ def disable(endpoint: Endpoint, role: Role = None, tenant: Tenant = None, output
 def delete(endpoint: Endpoint, role: Role = None, tenant: Tenant = None, output_: Output = "table") -> None:
     """Deliver nothing more; the history stays."""
     answer = Client.of(CliSettings(), role=role, tenant=tenant).write("DELETE", f"/webhooks/{endpoint}")
-    return _told(answer, "deleted", output_)
+    return told(answer, "deleted", output_)
 
 
 def split(events: str) -> list[str]:
@@ -156,11 +153,7 @@ def split(events: str) -> list[str]:
 
 def _switch(endpoint: str, enabled: bool, role: str | None, tenant: str | None, output_: str) -> None:
     answer = Client.of(CliSettings(), role=role, tenant=tenant).write("PUT", f"/webhooks/{endpoint}", {"enabled": enabled})
-    return _told(answer, "enabled" if enabled else "disabled", output_)
-
-
-def _told(answer: dict[str, Any], words: str, output_: str) -> None:
-    return output.as_json(answer) if output_ == "json" else output.console.print(words, highlight=False)
+    return told(answer, "enabled" if enabled else "disabled", output_)
 
 
 def _attempts(delivery: dict[str, Any], output_: str) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 from barecount_cli.app import as_it_was
-from barecount_cli.client import Client, decided
+from barecount_cli.client import Client
 from barecount_cli.errors import TIMED_OUT, ProblemError, WaitTimeoutError
+from barecount_cli.writing import decided
 
 COMMAND = "0e64b5c2-4d6d-5951-b6d7-86144e553799"
 ACCEPTED = {"command_id": COMMAND, "status": "accepted", "links": {"command": f"/commands/{COMMAND}"}}
