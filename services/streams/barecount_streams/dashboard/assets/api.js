@@ -38,7 +38,10 @@ export async function list(path, query = {}, { pages = 10, signal } = {}) {
   return { items, more: cursor };
 }
 
-/** Sends a command and waits for its admission. Repeats under one key are safe. Raises: ProblemError when it is refused. */
+/**
+ * Sends a command and waits for its admission; an answer without an event is accepted and not decided yet (undecided.js tells it).
+ * Repeats under one key are safe. Raises: ProblemError when it is refused.
+ */
 export async function write(method, path, body, wait = 15) {
   const more = { "Idempotency-Key": freshKey(), Prefer: `wait=${wait}`, "Content-Type": "application/json" };
   return call(method, path, { more, body: body === undefined ? undefined : JSON.stringify(body) });

@@ -6,6 +6,7 @@ import { short } from "../format.js";
 import { live } from "../live.js";
 import { ask, badge, copyable, differences, empty, fact, field, loading, paced, problem, section, toast, when } from "../parts.js";
 import { may, principal } from "../session.js";
+import { undecided } from "../undecided.js";
 
 export function approvals(root) {
   const waiting = el("div", loading(3)), decided = el("div");
@@ -62,7 +63,8 @@ function decide(request, decision, read) {
       const body = { request_id: request.request_id, decision, reason, plan_digest: request.plan_digest };
       try {
         const answer = await write("POST", "/governance/decisions", body);
-        const started = answer.event?.data?.new_run_id;
+        if (undecided(answer)) return;
+        const started = answer.event.data?.new_run_id;
         toast(approve ? `Approved${started ? `: ${started} starts` : ""}` : "Rejected");
       } finally {
         read();

@@ -13,6 +13,7 @@ import { published, reconciliations } from "../run/outcome.js";
 import { stages } from "../run/stages.js";
 import { ended, rank, statusOf } from "../run_rows.js";
 import { may } from "../session.js";
+import { undecided } from "../undecided.js";
 
 export function run(root, [runId]) {
   const leaving = new AbortController();
@@ -121,8 +122,8 @@ function askCancel(found) {
     fields: [field("Reason", el("input", { name: "reason", required: true, maxlength: 500, autofocus: true }))],
     action: "Cancel the run", danger: true,
     send: async ({ reason }) => {
-      await write("POST", `/runs/${encodeURIComponent(found.run_id)}/cancel`, { reason });
-      toast("The run is being ended");
+      const answer = await write("POST", `/runs/${encodeURIComponent(found.run_id)}/cancel`, { reason });
+      if (!undecided(answer)) toast("The run is being ended");
     },
   });
 }
@@ -141,12 +142,13 @@ function askReplay(found) {
     action: "Ask for the replay",
     send: async (said) => {
       const answer = await write("POST", "/pipelines/replay", { run_id: found.run_id, ...said }, 30);
-      const next = answer.event?.data?.new_run_id;
+      if (undecided(answer)) return;
+      const next = answer.event.data?.new_run_id;
       if (next) {
         toast(`Approved: ${next}`);
         location.hash = `#/runs/${encodeURIComponent(next)}`;
       } else {
-        toast(answer.event?.data?.reason ? `A person must decide: ${answer.event.data.reason}` : "The request is being validated", "wait");
+        toast(answer.event.data?.reason ? `A person must decide: ${answer.event.data.reason}` : "The request is being validated", "wait");
         location.hash = "#/approvals";
       }
     },

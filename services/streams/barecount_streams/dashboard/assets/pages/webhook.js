@@ -5,6 +5,7 @@ import { el, fill, refill } from "../dom.js";
 import { number } from "../format.js";
 import { badge, copyable, empty, fact, figure, loading, paced, problem, section, toast, when } from "../parts.js";
 import { may } from "../session.js";
+import { undecided } from "../undecided.js";
 import { healthBadge } from "./webhooks.js";
 
 const FOLLOW_MS = 3000;
@@ -59,8 +60,8 @@ function row(one, at, read) {
   const again = el("button.button", { type: "button", onclick: async () => {
     again.disabled = true;
     try {
-      await write("POST", `${at}/redeliver`, { event_id: one.event_id });
-      toast(`${one.event_type} is delivered again`);
+      const answer = await write("POST", `${at}/redeliver`, { event_id: one.event_id });
+      if (!undecided(answer)) toast(`${one.event_type} is delivered again`);
       read();
     } catch (error) {
       toast(error.message, "bad");
