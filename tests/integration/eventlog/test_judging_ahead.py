@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -27,10 +28,14 @@ class Watched(Counter):
 
 
 class Held:
-    """Every commit waits until it is let go; `sizes` are those that began. break_next: the next one is given up instead."""
+    """Every commit waits until it is let go; `sizes` are those that began, `told` the positions with which they went on.
+
+    break_next: the next one is given up instead.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []
+        self.told: list[int | None] = []
         self.go = asyncio.Event()
         self.break_next = False
         commit, held = FencedWriter.commit, self
@@ -40,6 +45,8 @@ class Held:
         ) -> dict[TopicPartition, int]:
             held.sizes.append(len(records))
             await held.go.wait()
+            # not before: a position that moved on meanwhile would be committed as it is now
+            held.told.append(next(iter(positions.values()), None))
             if held.break_next:
                 held.break_next = False
                 await writer.close()
@@ -79,6 +86,23 @@ async def test_what_comes_during_a_transaction_is_judged_and_goes_into_the_next_
     await handler.stop()
     assert held.sizes[:2] == [1, 4]
     assert await numbers(topics) == [(n, n * (n + 1) // 2) for n in range(1, 8)]
+
+
+async def test_a_transaction_tells_no_position_beyond_its_own_outcomes(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither of what was judged while it was under way, nor of what was only read: should the owner die now, that has no outcome."""
+    monkeypatch.setattr("barecount_eventlog.telling.EVERY_SECONDS", 0.0)
+    held = Held(monkeypatch)
+    handler, decider = await watched(topics, max_batch=4)
+    for number in range(1, 8):
+        await topics.appender.append(topics.inbox, "acme", add(number))
+        await eventually(lambda number=number: decider.decided == min(number, 5))  # type: ignore[misc]
+    # the last two are read, and wait for room
+    await eventually(lambda: handler.lag() == {0: 7})
+    held.go.set()
+    await drained(handler, topics)
+    await handler.stop()
+    assert held.told[:2] == [1, 5]
+    assert [told for told in held.told if told is not None] == list(accumulate(size for size in held.sizes if size))
 
 
 async def test_a_transaction_that_fails_takes_with_it_what_was_judged_over_it(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:

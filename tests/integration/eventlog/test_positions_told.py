@@ -71,6 +71,16 @@ async def test_an_owner_that_stops_leaves_no_lag(topics: Topics, written: list[t
     assert await group_at(topics) == 5
 
 
+async def test_a_record_that_stops_the_partition_is_not_told_as_decided(topics: Topics) -> None:
+    for number in (1, 2, 666, 4):
+        await topics.appender.append(topics.inbox, "acme", add(number))
+    handler = handler_of(topics)
+    await handler.start()
+    await eventually(lambda: handler.failed is not None)
+    await handler.stop()
+    assert await group_at(topics) == 2
+
+
 async def test_a_successor_goes_on_after_the_outcomes_not_after_the_position(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a kill within that second: the log knows more than the group."""
     monkeypatch.setattr("barecount_eventlog.telling.EVERY_SECONDS", 3600.0)

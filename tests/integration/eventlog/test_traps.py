@@ -24,6 +24,7 @@ from barecount_eventlog import (
     read_all,
 )
 from barecount_eventlog.handler import Owner
+from confluent_kafka import TopicPartition as ConfluentPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.integration.eventlog.counter import add, tick
@@ -261,6 +262,26 @@ async def test_trap_19_a_forgotten_group_position_costs_nothing(kafka: Kafka, to
     await drained(again, topics)
     await again.stop()
     assert [e.envelope.cause.offset for e in await topics.outcomes() if e.envelope.cause] == list(range(11))
+    assert again.state(0).totals["acme"] == 145
+
+
+async def test_trap_19_nor_does_it_when_the_decided_records_are_deleted_too(kafka: Kafka, topics: Topics) -> None:
+    """Who began at the group's position would ask for records that are not there any more, for ever."""
+    handler = handler_of(topics)
+    await handler.start()
+    for n in range(10):
+        await topics.appender.append(topics.inbox, "acme", add(n))
+    await drained(handler, topics)
+    await handler.stop()
+    group, inbox = f"test.{topics.inbox}", ConfluentPartition(topics.inbox, 0, 10)
+    admin = AdminClient(kafka.librdkafka())
+    admin.delete_consumer_groups([group])[group].result(30)
+    admin.delete_records([inbox])[inbox].result(30)
+    await topics.appender.append(topics.inbox, "acme", add(100))
+    again = handler_of(topics)
+    await again.start()
+    await drained(again, topics)
+    await again.stop()
     assert again.state(0).totals["acme"] == 145
 
 
