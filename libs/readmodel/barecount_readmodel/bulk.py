@@ -106,8 +106,8 @@ class Bulk:
             async with asyncio.TaskGroup() as group:
                 for where, next_ in ahead.items():
                     group.create_task(self._line(where, next_, report))
-        except* Exception as several:
-            # the first one ended the others
+        except ExceptionGroup as several:
+            # the first one ended the others. Not except*: before 3.11.4 what is raised in one is wrapped in a group again
             raise several.exceptions[0] from several
 
     async def _reading(self) -> Reader:

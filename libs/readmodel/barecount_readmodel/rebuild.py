@@ -32,7 +32,7 @@ from .view import Connection, View, schema_of
 NEARLY: Final = 2_000
 SWAP_TRIES: Final = 3
 # with less than so many left, starting other processes takes longer than they save
-SPREAD: Final = 300_000
+SPREAD: Final = 150_000
 
 Report = Callable[[Mapping[str, Any]], None]
 

@@ -21,7 +21,7 @@ from .view import View
 
 # a rebuild that is lost starts anew, so that nothing has to reach the disk before its swap
 # a plan is kept, and what is best for a small table is not for a large one (see bulk.ANALYZED)
-SESSION: Final = {"synchronous_commit": "off", "jit": "off", "enable_seqscan": "off"}
+SESSION: Final = {"default_statistics_target": "10", "synchronous_commit": "off", "jit": "off", "enable_seqscan": "off"}
 CONNECTIONS: Final = 8
 
 

@@ -50,8 +50,8 @@ async def spread(shares: Sequence[Share], database: Database, report: Callable[[
                 for other in others:
                     group.create_task(other.ended())
                 group.create_task(projected(mine, database, told(0)))
-        except* Exception as several:
-            # the first one ended the others
+        except ExceptionGroup as several:
+            # the first one ended the others. Not except*: before 3.11.4 what is raised in one is wrapped in a group again
             raise several.exceptions[0] from several
     return sum(done.values())
 

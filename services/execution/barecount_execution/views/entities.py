@@ -33,18 +33,15 @@ def entities() -> EntityEvents:
 
 def _concerned(record: Recorded) -> Iterator[tuple[str, str, str]]:
     tenant, payload = record.envelope.tenant, record.payload
-    match payload:
-        case RunRequested(run_id=run_id) | ReplayApproved(new_run_id=run_id):
-            yield tenant, RUN, run_id
-        case WorkerAnnounced(worker_id=worker_id):
-            yield tenant, WORKER, worker_id
-        case ReportIgnored():
-            pass
-        case _ if record.topic == EVENTS and isinstance(named := getattr(payload, "run_id", None), str):
-            # whatever else execution says about a run
-            yield tenant, RUN, named
-        case _:
-            pass
+    # whatever execution says about a run, and what asks for one: told by exact types, because most records are of none of these
+    if type(payload) is WorkerAnnounced:
+        yield tenant, WORKER, payload.worker_id
+    elif type(payload) is RunRequested:
+        yield tenant, RUN, payload.run_id
+    elif type(payload) is ReplayApproved:
+        yield tenant, RUN, payload.new_run_id
+    elif record.topic == EVENTS and type(payload) is not ReportIgnored and isinstance(named := getattr(payload, "run_id", None), str):
+        yield tenant, RUN, named
 
 
 class StandingView:
@@ -68,6 +65,8 @@ class StandingView:
         # what began in a batch before ends where it first ends in this one
         ended: dict[str, int] = {}
         for record in records:
+            if type(record.payload) not in _STANDING:
+                continue
             begins, ends = _standing(record)
             for what in ends:
                 ended.setdefault(what, record.offset)
@@ -84,6 +83,10 @@ class StandingView:
                 *(partition, list(ended), list(ended.values())),
             )
         await insert_rows(conn, "standing", ("partition", "what", "offset", "until"), rows)
+
+
+# a look at the type before the patterns
+_STANDING: Final = frozenset({WorkerAnnounced, TaskDispatched, TaskSucceeded, TaskFailed, TaskLeaseExpired})
 
 
 def _standing(record: Recorded) -> tuple[list[str], list[str]]:

@@ -37,13 +37,11 @@ class LogsView:
     async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
         rows = []
         for record in records:
-            match record.payload:
-                case RunLogged() as line:
-                    what = (line.level, line.event, line.error_type, to_json(line.fields).decode(), line.sequence, record.envelope.time)
-                    where = (line.run_id, line.stage, line.data_partition, line.attempt, line.worker_id)
-                    rows.append((record.envelope.tenant, record.partition, record.offset, *where, *what))
-                case _:
-                    pass
+            line, head = record.payload, record.envelope
+            if isinstance(line, RunLogged):
+                what = (line.level, line.event, line.error_type, to_json(line.fields).decode(), line.sequence, head.time)
+                where = (line.run_id, line.stage, line.data_partition, line.attempt, line.worker_id)
+                rows.append((head.tenant, record.partition, record.offset, *where, *what))
         await insert_rows(conn, "logs", _LOG, rows)
 
 

@@ -57,11 +57,14 @@ class RunsView:
     async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
         runs = Folded("runs", ("tenant", "run_id"), _COLUMNS)
         for record in records:
-            _apply(runs, record.envelope, record)
+            if type(record.payload) in _TOLD:
+                _apply(runs, record.envelope, record)
         await runs.write(conn)
 
 
 _COLUMNS = columns_of(RunsView.DDL, "runs")
+# a look at the type before the patterns: most records of a run say nothing of its row
+_TOLD = frozenset({RunRequested, ReplayApproved, RunQueued, RunStarted, RunCancelling, RunSucceeded, RunFailed, RunCancelled, RunRefused})
 
 
 def _apply(runs: Folded, event: Heading, record: Recorded) -> None:

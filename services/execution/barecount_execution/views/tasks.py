@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from barecount_contracts import (
 )
 from barecount_eventlog import Recorded
 from barecount_readmodel import Connection, Folded, columns_of
+from pydantic_core import to_json
 
 
 class TasksView:
@@ -49,6 +49,8 @@ class TasksView:
         publications = Folded("publications", ("tenant", "run_id", "data_partition", "table_path"), _PUBLICATIONS)
         for record in records:
             match record.payload:
+                case payload if type(payload) not in _TOLD:
+                    pass
                 case TaskRetryScheduled() as retry:
                     # it does not name the attempt's nonce, so that the attempt must stand there
                     await attempts.write(conn)
@@ -66,6 +68,11 @@ class TasksView:
         await publications.write(conn)
 
 
+# a look at the type before the patterns
+_TOLD = frozenset(
+    {TaskDispatched, PublishTicketGranted, TaskStarted, TaskProgressed, TaskSucceeded, TaskFailed, TaskLeaseExpired, TaskRetryScheduled}
+    | {DataPartitionPublished}
+)
 _ATTEMPTS, _PUBLICATIONS = columns_of(TasksView.DDL, "attempts"), columns_of(TasksView.DDL, "publications")
 
 
@@ -120,4 +127,4 @@ def _found(event: TaskSucceeded | TaskFailed) -> dict[str, Any]:
 
 
 def _list(parts: Sequence[Any]) -> str:
-    return json.dumps([part.model_dump(mode="json") for part in parts])
+    return to_json(parts).decode()

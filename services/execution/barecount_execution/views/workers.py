@@ -26,6 +26,8 @@ class WorkersView:
         slots = Folded("slots", ("nonce",), _SLOTS)
         for record in records:
             match record.payload:
+                case payload if type(payload) not in _TOLD:
+                    pass
                 case WorkerAnnounced() as worker:
                     await conn.execute(
                         "INSERT INTO workers VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (worker_id) DO UPDATE SET "
@@ -48,4 +50,6 @@ class WorkersView:
         await slots.write(conn)
 
 
+# a look at the type before the patterns
+_TOLD = frozenset({WorkerAnnounced, TaskDispatched, TaskSucceeded, TaskFailed, TaskLeaseExpired})
 _SLOTS = columns_of(WorkersView.DDL, "slots")
