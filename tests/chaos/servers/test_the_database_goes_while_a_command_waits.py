@@ -19,6 +19,7 @@ import pytest
 from barecount_chassis import Caller, CommandBus, Settings, Submitted
 from barecount_command.app import build
 from barecount_command.http.desk import READ_SECONDS
+from barecount_command.views import Recent
 from barecount_contracts import Message
 from barecount_readmodel import Projector, Token, database
 
@@ -52,9 +53,12 @@ class Held:
             self.proxy.cut()
 
     @contextmanager
-    def losing(self, monkeypatch: pytest.MonkeyPatch, moment: str, how: How) -> Any:
-        """The database goes at this moment of the next command, and is back after the block."""
-        submit, wait = CommandBus.submit, Projector.wait
+    def losing(self, monkeypatch: pytest.MonkeyPatch, moment: str, how: How, *, elsewhere: bool = True) -> Any:
+        """The database goes at this moment of the next command, and is back after the block.
+
+        elsewhere: another process has projected the outcome, so that this one has only its row.
+        """
+        submit, wait, recent = CommandBus.submit, Projector.wait, Recent.get
 
         async def appended(bus: CommandBus, caller: Caller, payload: Message, **more: Any) -> Submitted:
             submitted = await submit(bus, caller, payload, **more)
@@ -69,11 +73,14 @@ class Held:
 
         monkeypatch.setattr(CommandBus, "submit", appended)
         monkeypatch.setattr(Projector, "wait", projected)
+        if elsewhere:
+            monkeypatch.setattr(Recent, "get", lambda recent, at, tenant: None)
         try:
             yield
         finally:
             monkeypatch.setattr(CommandBus, "submit", submit)
             monkeypatch.setattr(Projector, "wait", wait)
+            monkeypatch.setattr(Recent, "get", recent)
             self.proxy.gone = False
             self.proxy.passing.set()
 
@@ -117,6 +124,21 @@ async def test_a_command_whose_outcome_cannot_be_read_is_answered_as_accepted_an
         shown = (await patient.get(answer.headers["location"], headers=token)).json()
         assert (shown["status"], shown["admission"]["type"]) == ("admitted", "PipelineCreated")
         assert (await patient.get(f"/pipelines/{name}", headers=token)).json()["version"] == 1
+
+
+@pytest.mark.parametrize("how", ["gone", "silent"])
+async def test_an_outcome_that_this_process_has_projected_is_answered_without_the_database(
+    held: Held, monkeypatch: pytest.MonkeyPatch, how: How
+) -> None:
+    name = f"kpi-{token_hex(3)}"
+    with held.losing(monkeypatch, "projected", how, elsewhere=False):
+        answer = await held.post("/pipelines", {**sample("revenue-kpi"), "name": name}, str(uuid4()), Prefer="wait=2")
+    assert (answer.status_code, answer.json()["event"]["type"]) == (201, "PipelineCreated"), answer.text
+    async with asking(held.service, "developer", held.tenant) as patient:
+        token = {"X-Consistency-Token": answer.headers["x-consistency-token"]}
+        assert (await patient.get(f"/pipelines/{name}", headers=token)).json()["version"] == 1
+        shown = (await patient.get(f"/commands/{answer.json()['command_id']}", headers=token)).json()
+    assert shown["admission"]["data"] == answer.json()["event"]["data"], "what was told is not what the row has"
 
 
 @pytest.mark.parametrize("how", ["gone", "silent"])
