@@ -16,6 +16,7 @@ from tests.bench.rebuilding import bench_rebuild
 from tests.support.servers import Kafka, kafka_server, postgres_server
 
 COMMANDS = 20_000
+RAW_WHERE_GOALS_WERE_SET = 54_000
 
 
 async def bench_commands_committed() -> list[Figure]:
@@ -27,8 +28,11 @@ async def bench_commands_committed() -> list[Figure]:
                 measured = await bench_commands(_settings(kafka), load, batch=batch)
                 named = f"commands committed, {name}, {batch} a batch"
                 found.append(Figure(named, measured["value"], measured["unit"], measured["ceiling"], "ratio >= 0.3"))
-    at_500 = found[-1]
+    at_500, plain = found[-1], found[1].ceiling
+    assert plain is not None
     return [
+        # the goals in seconds and commands were set on a machine that did this many (shared/reference/kafka-recipes.md §1.5.1)
+        Figure("this machine: the raw loop at 500 a batch, beside where the goals were set", plain, "commands/s", RAW_WHERE_GOALS_WERE_SET),
         *found,
         Figure("commands a second of an owner, signatures and validation included", at_500.value, at_500.unit, goal="value >= 8000"),
     ]
