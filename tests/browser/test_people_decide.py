@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.looking import PATIENT_MS, Looker
 from tests.support.stack import Stack
@@ -104,3 +104,22 @@ def test_a_replay_is_asked_for_from_the_runs_own_page(looker: Looker) -> None:
     page.get_by_label("Output contract").fill("v3.2")
     page.get_by_role("button", name="Ask for the replay").click()
     expect(page.locator("article", has_text="This is your own request").first).to_be_visible()
+
+
+def test_of_a_command_that_is_not_decided_yet_nothing_more_is_said_and_it_can_be_asked_for_again(looker: Looker) -> None:
+    page = looker.as_("tenant_admin", "gil", to=f"/runs/{REPLAY}")
+
+    def in_haste(route: Route) -> None:
+        # the API answers 202 at once, as it does when its read model is away
+        route.continue_(headers={name: value for name, value in route.request.headers.items() if name != "prefer"})
+
+    page.route("**/pipelines/replay", in_haste)
+    page.get_by_role("button", name="Replay").click()
+    page.get_by_label("Output contract").fill("v3.2")
+    page.get_by_role("button", name="Ask for the replay").click()
+    notice = page.locator(".toast[data-command]")
+    expect(notice).to_contain_text("Accepted, not decided yet")
+    notice.get_by_role("button", name="Ask again").click()
+    expect(notice).to_contain_text("Decided")
+    notice.get_by_role("button", name="Close").click()
+    expect(notice).to_have_count(0)
