@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -32,12 +31,12 @@ from .memory import WORTH_GIVING_BACK, give_back
 from .place import Place
 from .proofs import Prover
 from .reader import Reader, committed_offsets, end_offsets, read_all
-from .record import OutRecord
 from .replay import replay
 from .saving import Saving
 from .snapshots import Snapshot, SnapshotStore, join, part
 from .telling import Telling
 from .ticking import Ticking, tick_key
+from .unwritten import Unwritten
 from .writer import FencedWriter
 
 S = TypeVar("S")
@@ -48,22 +47,6 @@ SLICE_SECONDS = 0.005
 BACKOFF = (0.2, 10.0)
 # an owner that worked this long was not fighting with another
 SETTLED_SECONDS = 300.0
-
-
-@dataclass(slots=True)
-class Unwritten(Generic[S]):
-    """What was judged and is not in the log yet. state: after it. position: the inbox's, after it. heard: the newest broker time."""
-
-    state: PartitionState[S]
-    position: int
-    out: list[OutRecord] = field(default_factory=list)
-    judged: list[Judged[S]] = field(default_factory=list)
-    heard: datetime | None = None
-
-    def add(self, answer: Judged[S], heard: datetime) -> None:
-        self.state, self.heard = answer.state, heard
-        self.out.extend(answer.out)
-        self.judged.append(answer)
 
 
 class Owner(Generic[S]):
