@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from barecount_contracts import REGISTRY, Envelope, EnvelopeError, RunLogged, TypedEnvelope, parse, read, typed
+from barecount_contracts import envelope as of_envelopes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,3 +105,16 @@ def test_names_that_a_stranger_makes_up_are_not_kept() -> None:
         assert read(written(version=1000 + number)).version == 1000 + number
     assert "typed_class" in before
     assert kept() == before
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_a_large_record_is_read_as_a_small_one_would_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another parser reads it; what it reads must be the same, types included."""
+    small = parse(path.read_bytes()).to_bytes()
+    found = []
+    assert isinstance(read(small), TypedEnvelope)
+    for large in (0, len(small) + 1):
+        monkeypatch.setattr(of_envelopes, "_LARGE", large)
+        found.append(read(small))
+    assert found[0] == found[1]
+    assert repr(found[0]) == repr(found[1])
