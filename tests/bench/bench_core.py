@@ -22,7 +22,7 @@ RAW_WHERE_GOALS_WERE_SET = 54_000
 async def bench_commands_committed() -> list[Figure]:
     """Commands per second of one partition's owner, against raw aiokafka transactions with the same records, batch and rotation."""
     found = []
-    with kafka_server() as kafka, TemporaryDirectory() as folder:
+    with kafka_server(java_options=()) as kafka, TemporaryDirectory() as folder:
         for name, load in (("toy domain", toy(COMMANDS)), ("command service, signed by HTTP", real(COMMANDS, Path(folder)))):
             for batch in (100, 500):
                 measured = await bench_commands(_settings(kafka), load, batch=batch)
@@ -40,7 +40,7 @@ async def bench_commands_committed() -> list[Figure]:
 
 async def bench_handler_latency() -> list[Figure]:
     """ms from an append until its event is read, at 100 commands a second."""
-    with kafka_server() as kafka:
+    with kafka_server(java_options=()) as kafka:
         found, hop = await latency(_settings(kafka)), await hop_ms(kafka)
     quantiles = statistics.quantiles(hop, n=100, method="inclusive")
     return [

@@ -59,9 +59,11 @@ class Reader:
         isolation: Isolation = "read_committed",
         buffer: int = BUFFER_RECORDS,
         max_wait_ms: int = 500,
+        min_bytes: int = 1,
     ) -> None:
+        """max_wait_ms, min_bytes: records come when there are so many bytes of them, or after so long: who is in no hurry, asks less."""
         self._kafka, self._start, self._buffer = kafka, dict(start), buffer
-        self._client_id, self._isolation, self._max_wait_ms = client_id, isolation, max_wait_ms
+        self._client_id, self._isolation, self._max_wait_ms, self._min_bytes = client_id, isolation, max_wait_ms, min_bytes
         self._queues: dict[TopicPartition, deque[Batch]] = {tp: deque() for tp in start}
         self._held: dict[TopicPartition, int] = dict.fromkeys(start, 0)
         self._next: dict[TopicPartition, int] = dict(start)
@@ -73,7 +75,7 @@ class Reader:
         self._error: Exception | None = None
 
     async def start(self) -> Self:
-        consumer = consumer_of(self._kafka, self._client_id, self._isolation, max_wait_ms=self._max_wait_ms)
+        consumer = consumer_of(self._kafka, self._client_id, self._isolation, max_wait_ms=self._max_wait_ms, min_bytes=self._min_bytes)
         self._consumer = consumer
         consumer.assign(list(self._start))
         await consumer.start()
@@ -201,7 +203,13 @@ class Reader:
 
 
 def consumer_of(
-    kafka: KafkaSettings, client_id: str, isolation: Isolation = "read_committed", *, group: str | None = None, max_wait_ms: int = 500
+    kafka: KafkaSettings,
+    client_id: str,
+    isolation: Isolation = "read_committed",
+    *,
+    group: str | None = None,
+    max_wait_ms: int = 500,
+    min_bytes: int = 1,
 ) -> AIOKafkaConsumer:
     """An aiokafka consumer that loses nothing by default: no auto commit, no jump to the latest record."""
     return AIOKafkaConsumer(
@@ -212,6 +220,7 @@ def consumer_of(
         auto_offset_reset="none",
         isolation_level=isolation,
         fetch_max_wait_ms=max_wait_ms,
+        fetch_min_bytes=min_bytes,
         request_timeout_ms=10_000,
         retry_backoff_ms=50,
     )

@@ -39,6 +39,7 @@ from .model import (
     QualityRule,
     ReadStage,
     ReconciliationRule,
+    ReplayGovernance,
     Retry,
     Schedule,
     Sink,
@@ -54,9 +55,10 @@ from .sql import check_sql, tables_of
 
 __all__ = [
     "ABSENT", "API_VERSION", "RESERVED_PIPELINE_NAMES", "Change", "CheckStage", "Checks", "ColumnLineage", "ContractInvalid",
-    "ContractReference", "Dlq", "Drift", "Effective", "Field", "Governance", "InputColumn", "Manifest", "ManifestError", "ManifestInvalid",
-    "NotCanonical", "Partitioning", "Problem", "PublishStage", "QualityRule", "ReadStage", "ReconciliationRule", "Retry", "RowRule",
-    "Schedule", "Sink", "Slo", "Source", "SqlStage", "Stage", "TableRule", "VolumeDrift", "canonical_bytes", "check_sql", "checks_of",
-    "column_lineage", "contract_object", "diff", "digest", "effective", "expectations", "fields_of", "holds", "json_schema_of",
-    "load", "merge", "parse", "pointer", "referenced_contracts", "same", "tables_of", "validate", "validate_contract",
+    "ContractReference", "Dlq", "Drift", "Effective", "Field", "Governance", "InputColumn", "Manifest", "ManifestError",
+    "ManifestInvalid", "NotCanonical", "Partitioning", "Problem", "PublishStage", "QualityRule", "ReadStage", "ReconciliationRule",
+    "ReplayGovernance", "Retry", "RowRule", "Schedule", "Sink", "Slo", "Source", "SqlStage", "Stage", "TableRule", "VolumeDrift",
+    "canonical_bytes", "check_sql", "checks_of", "column_lineage", "contract_object", "diff", "digest", "effective", "expectations",
+    "fields_of", "holds", "json_schema_of", "load", "merge", "parse", "pointer", "referenced_contracts", "same", "tables_of",
+    "validate", "validate_contract",
 ]  # fmt: skip

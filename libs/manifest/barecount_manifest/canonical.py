@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import rfc8785
-from barecount_contracts import canonical_json
+from barecount_contracts import canonical_of_json
 
 from .errors import NotCanonical
 
 
 def canonical_bytes(value: Any) -> bytes:
-    """The RFC 8785 form of a JSON value.
+    """The RFC 8785 form of a JSON value, as a reader of JSON or of plain YAML gives it.
 
     Raises NotCanonical for what has none: NaN, infinity, integers beyond 2^53-1, lone surrogates, non-JSON types.
     """
     try:
-        return canonical_json(value)
+        return canonical_of_json(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise NotCanonical(f"has no canonical JSON form: {error}; carry large or special numbers as strings") from error
 

@@ -3,7 +3,8 @@
 `control.events` is read in order. For every ReplayRequested the ends of `runs.events` are taken as they are then; when the signed
 ledger covers them, its facts are appended as ReportLedgerFacts. Requests of one partition are reported in the order of the log, because
 the handler keeps one high-water mark a source partition; the ends of a later request are never smaller, so no order is lost on waiting.
-A request's position is committed when its report is appended: after a crash it comes again, and the handler knows the repetition.
+The position is committed within a second of a request's report, and between requests once a second: after a crash the newest come again,
+and the handler knows the repetition.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ from .handler import EVENTS
 
 GROUP: Final = "command.ledger-facts"
 STALLED_SECONDS: Final = 10.0
+# most events are no requests, and the ledger signs what a request waits for later than this
+FETCH_MS: Final = 50
+FETCH_BYTES: Final = 262_144
+COMMIT_SECONDS: Final = 1.0
 BACKOFF: Final = (0.2, 10.0)
 
 Judged = Callable[[int, str, str], bool]
@@ -54,6 +59,7 @@ class LedgerPolicy:
         self._queues: dict[int, deque[Waiting]] = {}
         self._read: dict[int, int] = {}
         self._committed: dict[int, int] = {}
+        self._commit_not_before = 0.0
         self._work = asyncio.Event()
         self._positions: AIOKafkaConsumer | None = None
         self._reader: Reader | None = None
@@ -99,7 +105,7 @@ class LedgerPolicy:
     async def _requests(self) -> None:
         """Reads control.events and queues what must be reported."""
         start = {TopicPartition(EVENTS, partition): offset for partition, offset in self._read.items()}
-        async with Reader(self._kafka, start, client_id=f"{self._group}.in") as reader:
+        async with Reader(self._kafka, start, client_id=f"{self._group}.in", max_wait_ms=FETCH_MS, min_bytes=FETCH_BYTES) as reader:
             self._reader = reader
             try:
                 while not self._stopping:
@@ -136,13 +142,14 @@ class LedgerPolicy:
                     await self._report(queue[0])
                     queue.popleft()
             metrics.WAITING.set(sum(len(queue) for queue in self._queues.values()))
-            await self._commit()
+            due = await self._commit()
             try:
                 # not wait_for: in Python 3.11 it can lose a cancellation, and then `stop` waits for ever
-                async with asyncio.timeout(self._stalled):
+                async with asyncio.timeout(self._stalled if due is None else due):
                     await self._work.wait()
             except TimeoutError:
-                self._tell_stalled()
+                if due is None:
+                    self._tell_stalled()
 
     async def _report(self, waiting: Waiting) -> None:
         event = waiting.record.envelope
@@ -160,13 +167,20 @@ class LedgerPolicy:
             waited_seconds=round(time.monotonic() - waiting.since, 3),
         )
 
-    async def _commit(self) -> None:
+    async def _commit(self) -> float | None:
+        """Commits what has moved, once a second; returns the seconds until that is due, None when nothing is."""
         assert self._positions is not None
         passed = {partition: self._passed(partition) for partition in self._read}
         moved = {TopicPartition(EVENTS, p): offset for p, offset in passed.items() if offset > self._committed[p]}
-        if moved:
-            await self._positions.commit(moved)
-            self._committed.update({where.partition: offset for where, offset in moved.items()})
+        if not moved:
+            return None
+        wait = self._commit_not_before - time.monotonic()
+        if wait > 0:
+            return wait
+        await self._positions.commit(moved)
+        self._committed.update({where.partition: offset for where, offset in moved.items()})
+        self._commit_not_before = time.monotonic() + COMMIT_SECONDS
+        return None
 
     def _passed(self, partition: int) -> int:
         """The position up to which nothing waits."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from barecount_command.domain.state import terms_in
 from barecount_contracts import (
     CancelRun,
     CommandDuplicated,
@@ -21,7 +22,7 @@ from barecount_contracts import (
     StartRun,
     UpdatePipeline,
 )
-from barecount_manifest import digest
+from barecount_manifest import digest, parse
 
 from tests.unit.command.history import History, code, sample
 from tests.unit.command.test_contracts import contract
@@ -234,3 +235,32 @@ def test_a_manifest_whose_contracts_do_not_fit_one_task_is_refused(registered: H
         sources.append(more)
     assert code(registered.when(create(sources=sources))) == "payload-too-large"
     assert code(registered.when(create(sources=sources[:-2]))) == "PipelineCreated"
+
+
+ABSENT: Any = object()
+
+
+@pytest.mark.parametrize("pool", [ABSENT, "large"])
+@pytest.mark.parametrize("by", [ABSENT, "day"])
+@pytest.mark.parametrize(
+    "governance",
+    [
+        ABSENT,
+        {},
+        {"replay": {}},
+        {"replay": {"otherwise": "policy"}},
+        {"replay": {"failed_under_same_contract": "policy", "otherwise": "person"}},
+    ],
+)
+def test_the_terms_that_are_remembered_are_those_of_the_manifest(pool: Any, by: Any, governance: Any) -> None:
+    document = sample("revenue-kpi")
+    document["partitioning"].pop("by", None)
+    for part, field, value in ((document, "pool", pool), (document["partitioning"], "by", by), (document, "governance", governance)):
+        part.pop(field, None)
+        if value is not ABSENT:
+            part[field] = value
+    manifest, terms = parse(document), terms_in(document)
+    rules, contract = manifest.governance.replay, manifest.sinks[0].contract
+    assert terms.contract == (contract.name, contract.version)
+    assert (terms.partitioned_by, terms.pool) == (manifest.partitioning.by, manifest.pool)
+    assert (terms.failed_under_same_contract, terms.otherwise) == (rules.failed_under_same_contract, rules.otherwise)

@@ -27,7 +27,7 @@ from barecount_contracts import (
     WebhookSecretRotated,
     WebhookUpdated,
 )
-from barecount_manifest import Manifest, canonical_bytes
+from barecount_manifest import canonical_bytes
 from immutables import Map
 
 from .plans import newest_run
@@ -45,7 +45,7 @@ from .state import (
     Validated,
     Waiting,
     place_of,
-    terms_of,
+    terms_in,
 )
 from .webhooks import evolve_endpoints
 
@@ -132,12 +132,7 @@ def _schema(tenant: Tenant, fact: SchemaRegistered) -> Tenant:
 
 
 def _manifest(tenant: Tenant, fact: PipelineCreated | PipelineUpdated) -> Tenant:
-    # the event was decided from a valid manifest; a later release's stricter checks do not unmake it
-    manifest = Manifest.model_validate(fact.manifest)
-    contract, rules = manifest.sinks[0].contract, manifest.governance.replay
-    agreed = (contract.name, contract.version)
-    terms = terms_of(agreed, manifest.partitioning.by, manifest.pool, rules.failed_under_same_contract, rules.otherwise)
-    version = ManifestVersion(bytes.fromhex(fact.digest.removeprefix("sha256:")), terms)
+    version = ManifestVersion(bytes.fromhex(fact.digest.removeprefix("sha256:")), terms_in(fact.manifest))
     held = tenant.pipelines.get(fact.name, Pipeline((), Map()))
     pipeline = Pipeline((*held.versions, version), held.environments.set(fact.environment, fact.version))
     return replace(tenant, pipelines=tenant.pipelines.set(fact.name, pipeline))

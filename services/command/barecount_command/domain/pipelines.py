@@ -13,9 +13,10 @@ from barecount_contracts import (
     PipelineUpdated,
     PromotePipeline,
     UpdatePipeline,
+    bytes_digest,
 )
 from barecount_eventlog import Emit, Inbound
-from barecount_manifest import Manifest, ManifestInvalid, NotCanonical, canonical_bytes, digest, parse, referenced_contracts
+from barecount_manifest import Manifest, ManifestInvalid, NotCanonical, canonical_bytes, parse, referenced_contracts
 
 from .answers import refuse, refuse_with, unchanged
 from .state import ENVIRONMENTS, Pipeline, Tenant
@@ -31,9 +32,10 @@ def create_pipeline(tenant: Tenant, inbound: Inbound, command: CreatePipeline) -
         return refuse(inbound, "pipeline-deleted", f"pipeline {command.name} is retired; its name is not used again")
     if known is not None:
         return refuse(inbound, "pipeline-exists", f"pipeline {command.name} exists with version {known.newest}", version=known.newest)
-    if refused := _judge(tenant, inbound, command.name, command.manifest):
-        return refused
-    return [Emit(PipelineCreated(name=command.name, version=1, digest=digest(command.manifest), manifest=command.manifest))]
+    fingerprint = _judge(tenant, inbound, command.name, command.manifest)
+    if isinstance(fingerprint, list):
+        return fingerprint
+    return [Emit(PipelineCreated(name=command.name, version=1, digest=fingerprint, manifest=command.manifest))]
 
 
 def update_pipeline(tenant: Tenant, inbound: Inbound, command: UpdatePipeline) -> list[Emit]:
@@ -44,9 +46,9 @@ def update_pipeline(tenant: Tenant, inbound: Inbound, command: UpdatePipeline) -
     if command.expected_version not in (None, known.newest):
         detail = f"pipeline {command.name} is at version {known.newest}, not {command.expected_version}"
         return refuse(inbound, "version-conflict", detail, newest=known.newest)
-    if refused := _judge(tenant, inbound, command.name, command.manifest):
-        return refused
-    fingerprint = digest(command.manifest)
+    fingerprint = _judge(tenant, inbound, command.name, command.manifest)
+    if isinstance(fingerprint, list):
+        return fingerprint
     if known.versions[-1].digest == fingerprint:
         return unchanged(inbound)
     event = PipelineUpdated(name=command.name, version=known.newest + 1, digest=fingerprint, manifest=command.manifest)
@@ -98,11 +100,11 @@ def _alive(tenant: Tenant, inbound: Inbound, name: str) -> Pipeline | list[Emit]
     return known
 
 
-def _judge(tenant: Tenant, inbound: Inbound, name: str, document: dict[str, Any]) -> list[Emit]:
-    """Why the manifest cannot be taken; empty when it can."""
+def _judge(tenant: Tenant, inbound: Inbound, name: str, document: dict[str, Any]) -> str | list[Emit]:
+    """The digest of a manifest that can be taken, or why it cannot."""
     try:
         manifest = parse(document)
-        size = len(canonical_bytes(document))
+        canonical = canonical_bytes(document)
     except ManifestInvalid as error:
         return refuse_with(inbound, "invalid-manifest", f"the manifest of {name}", error.problems)
     except NotCanonical as error:
@@ -111,10 +113,10 @@ def _judge(tenant: Tenant, inbound: Inbound, name: str, document: dict[str, Any]
         return refuse(inbound, "name-mismatch", f"the command is for {name}, the manifest's name is {manifest.name}")
     if refused := _unregistered(tenant, inbound, manifest):
         return refused
-    size += sum(tenant.contracts[ref.name][ref.version].size for ref in referenced_contracts(manifest))
+    size = len(canonical) + sum(tenant.contracts[ref.name][ref.version].size for ref in referenced_contracts(manifest))
     if size > LARGEST_BODIES:
         return refuse(inbound, "payload-too-large", f"manifest {name} and its contracts have {size} bytes; a task carries {LARGEST_BODIES}")
-    return []
+    return bytes_digest(canonical)
 
 
 def _unregistered(tenant: Tenant, inbound: Inbound, manifest: Manifest) -> list[Emit]:

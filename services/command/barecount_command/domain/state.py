@@ -7,12 +7,15 @@ with it. Runs and decided requests are kept for ever (their ids stay taken), at 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Literal
+from functools import cache, lru_cache
+from typing import Any, Literal
 
 from barecount_contracts import Environment, LedgerFacts, PlanSummary, Role
+from barecount_manifest import Manifest, Partitioning, ReplayGovernance
 from immutables import Map
+from pydantic import BaseModel
 
 from .admitted import AdmittedRuns
 from .webhooks import Endpoints
@@ -53,6 +56,27 @@ class Terms:
 def terms_of(contract: tuple[str, str], partitioned_by: str, pool: str, failed_under_same_contract: Decides, otherwise: Decides) -> Terms:
     """The one object of these terms: a million versions of manifests must not hold five texts each."""
     return Terms(contract, partitioned_by, pool, failed_under_same_contract, otherwise)
+
+
+def terms_in(manifest: Mapping[str, Any]) -> Terms:
+    """The terms of a manifest that was judged valid, as its document says them.
+
+    Not read as a Manifest: a later release's stricter checks do not unmake what was decided, and it takes a hundredth of the time.
+    """
+    contract = manifest["sinks"][0]["contract"]
+    rules = manifest.get("governance", {}).get("replay", {})
+    return terms_of(
+        (contract["name"], contract["version"]),
+        manifest["partitioning"].get("by", _default(Partitioning, "by")),
+        manifest.get("pool", _default(Manifest, "pool")),
+        rules.get("failed_under_same_contract", _default(ReplayGovernance, "failed_under_same_contract")),
+        rules.get("otherwise", _default(ReplayGovernance, "otherwise")),
+    )
+
+
+@cache
+def _default(model: type[BaseModel], field: str) -> Any:
+    return model.model_fields[field].default
 
 
 @dataclass(frozen=True, slots=True)
