@@ -23,6 +23,9 @@ from .message import Message, Part, payload_class, trusted
 
 COMMAND_NAMESPACE: Final = UUID("6f1c1c1e-6a5b-5a43-9a0d-2f1f8b1d7c10")
 EVENT_NAMESPACE: Final = UUID("b1f4a1b2-35cb-5d7e-8a7f-5a9e6c3f2d11")
+_EVENTS: Final = EVENT_NAMESPACE.bytes
+_NO_VERSION: Final = ~(0xF000 << 64 | 0xC000 << 48)
+_VERSION_5: Final = 5 << 76 | 0x8000 << 48
 # how every record that was written by this library begins
 _NAMED: Final = re.compile(rb'\{"id":"[^"\\]{1,64}","type":"(\w{1,100}","version":\d{1,4}),')
 # from so many bytes on another parser and then the validation take less time than both in one
@@ -97,7 +100,8 @@ class Envelope(Heading):
         if cls is None:
             raise EnvelopeError("unknown-type", f"{self.type}.v{self.version} is not a type of this release")
         try:
-            return cls.model_validate(self.data)
+            # as model_validate, which looks at five options first
+            return cls.__pydantic_validator__.validate_python(self.data)  # type: ignore[no-any-return]
         except ValidationError as error:
             raise EnvelopeError("invalid-payload", _explain(self.type, error)) from error
 
@@ -127,7 +131,7 @@ def parse(value: bytes | None) -> Envelope:
     if not value:
         raise EnvelopeError("malformed-record", "the record has no value; a command is one JSON object")
     try:
-        return Envelope.model_validate_json(value)
+        return Envelope.__pydantic_validator__.validate_json(value)  # type: ignore[no-any-return]
     except ValidationError as error:
         raise EnvelopeError("malformed-record", _explain("the record", error)) from error
 
@@ -192,7 +196,9 @@ def command_id(tenant: str, principal: str, idempotency_key: str) -> UUID:
 
 def event_id(topic: str, partition: int, offset: int, index: int) -> UUID:
     """The id of the `index`-th event that answers the inbox record at this position."""
-    return uuid5(EVENT_NAMESPACE, f"{topic}/{partition}/{offset}/{index}")
+    # as uuid5 of EVENT_NAMESPACE, in two thirds of its time: it is asked for every event
+    digested = hashlib.sha1(_EVENTS + f"{topic}/{partition}/{offset}/{index}".encode(), usedforsecurity=False).digest()
+    return UUID(int=int.from_bytes(digested[:16]) & _NO_VERSION | _VERSION_5)
 
 
 def command_digest(command: Envelope) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -25,10 +26,16 @@ def trusted(cls: type[P], fields: dict[str, Any]) -> P:
     made = cls.__new__(cls)
     put = object.__setattr__
     put(made, "__dict__", fields)
-    put(made, "__pydantic_fields_set__", set(fields))
+    put(made, "__pydantic_fields_set__", _names_of(cls))
     put(made, "__pydantic_extra__", None)
     put(made, "__pydantic_private__", None)
     return made
+
+
+@cache
+def _names_of(cls: type[Part]) -> set[str]:
+    # one for all instances: they are frozen, and a copy of one takes a copy of this
+    return set(cls.model_fields)
 
 
 class Message(Part):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast, overload
 
-from barecount_contracts import Assertion, Envelope, Role, canonical_of_json, command_digest
+from barecount_contracts import Assertion, Envelope, Heading, Role, canonical_of_json, command_digest
 from barecount_contracts.rules import command_rule, permissions
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -62,26 +62,26 @@ class Keyring:
         return self._sign(command, self.principal, command.tenant, ("service",))
 
     @overload
-    def gate(self) -> Callable[[Envelope, object], Refusal | None]: ...
+    def gate(self) -> Callable[[Heading, object], Refusal | None]: ...
 
     @overload
-    def gate(self, refuse: Callable[[str, str, bool], R]) -> Callable[[Envelope, object], R | None]: ...
+    def gate(self, refuse: Callable[[str, str, bool], R]) -> Callable[[Heading, object], R | None]: ...
 
-    def gate(self, refuse: Callable[[str, str, bool], Any] = Refusal) -> Callable[[Envelope, object], Any]:
+    def gate(self, refuse: Callable[[str, str, bool], Any] = Refusal) -> Callable[[Heading, object], Any]:
         """What a handler asks of every command: asserted by a service that may, signed, and within the principal's role.
 
         The gate answers None, or a refusal `unsigned-command`, `bad-signature`, `forbidden` or `unknown-type`, made by
         `refuse(code, detail, proven)`: hand over the event log's own Refusal.
         """
 
-        def check(command: Envelope, asking: object = None) -> Any:
+        def check(command: Heading, asking: object = None) -> Any:
             # the handler knows the command's digest already, and may know what its signature is worth
             refusal = self._check(command, getattr(asking, "digest", None), getattr(asking, "vouched", None))
             return refusal and refuse(refusal.code, refusal.detail, refusal.proven)
 
         return check
 
-    def vouched(self, command: Envelope, digest: str) -> bool | None:
+    def vouched(self, command: Heading, digest: str) -> bool | None:
         """Whether the command's assertion is signed by the key of its issuer; None where nobody may vouch so. digest: the command's.
 
         Raises: SettingsError when the issuer's key is not there.
@@ -96,7 +96,7 @@ class Keyring:
         signature = base64.urlsafe_b64encode(self._private().sign(signed_bytes(unsigned, command))).rstrip(b"=").decode()
         return command.model_copy(update={"principal": principal, "assertion": unsigned.model_copy(update={"signature": signature})})
 
-    def _check(self, command: Envelope, digest: str | None, vouched: bool | None = None) -> Refusal | None:
+    def _check(self, command: Heading, digest: str | None, vouched: bool | None = None) -> Refusal | None:
         word = command.assertion
         if word is None:
             return Refusal("unsigned-command", f"{command.type} {command.id} carries no assertion of who asks")
@@ -119,7 +119,7 @@ class Keyring:
             return Refusal("forbidden", detail, proven=True)
         return None
 
-    def _verifies(self, word: Assertion, command: Envelope, digest: str | None) -> bool:
+    def _verifies(self, word: Assertion, command: Heading, digest: str | None) -> bool:
         key = self._public_of(word.issuer)
         try:
             signature = base64.b64decode(word.signature + "=" * (-len(word.signature) % 4), altchars=b"-_", validate=True)
@@ -170,10 +170,13 @@ def service_principal(service: str) -> str:
     return f"service:{service}"
 
 
-def signed_bytes(word: Assertion, command: Envelope, digest: str | None = None) -> bytes:
+def signed_bytes(word: Assertion, command: Heading, digest: str | None = None) -> bytes:
     """What the signature covers: canonical JSON (RFC 8785) of the assertion without signature, plus the command's digest (when known)."""
-    said = word.model_dump(mode="json", exclude={"signature"})
-    return canonical_of_json({**said, "digest": digest or command_digest(command)})
+    if digest is None:
+        # only what the sender wrote has the sender's digest: what was read with its payload says its defaults too
+        assert isinstance(command, Envelope)
+        digest = command_digest(command)
+    return canonical_of_json({**word.model_dump(mode="json", exclude={"signature"}), "digest": digest})
 
 
 def create_keypair(folder: Path, name: str) -> None:

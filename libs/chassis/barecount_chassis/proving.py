@@ -3,8 +3,9 @@
 Both are about half of what a command costs its owner, and they need no state. The other process is started by the first question and ends
 with this one, or after a minute without any; while it is not there, silent or gone, the owner finds out by itself.
 
-A question is a frame of the values, an answer one of 33 bytes a value: what is known (0 nothing, 1 not vouched for, 2 vouched for) and the
-digest. A frame: its length in 4 bytes; each value the same way.
+A question is how many values there are (4 bytes) and each value with its length before it; the first is proven while the last ones are on
+their way, because a line holds less than a batch. An answer is 33 bytes a value: what is known (0 nothing, 1 not vouched for, 2 vouched
+for) and the digest.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import struct
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import BinaryIO, Final, Generic, TypeVar
 
 import structlog
 from barecount_contracts import EnvelopeError, command_digest, parse
@@ -37,7 +38,7 @@ IDLE_SECONDS: Final = 60.0
 START_SECONDS: Final = 30.0
 _READY: Final = b"ready"
 _NOTHING, _UNVOUCHED, _VOUCHED = 0, 1, 2
-_LENGTH: Final = struct.Struct(">I")
+_NUMBER: Final = struct.Struct(">I")
 # not `-m`: this package imports this module
 _PROGRAM: Final = f"from {__name__} import main; main()"
 _ANSWER: Final = struct.Struct(">B32s")
@@ -120,7 +121,7 @@ class ProvingProcess(Generic[P]):
             assert process.stdout is not None
             try:
                 async with asyncio.timeout(self._patience):
-                    process.stdin.write(_frame(values))
+                    process.stdin.write(_question(values))
                     await process.stdin.drain()
                     answer = await process.stdout.readexactly(_ANSWER.size * len(values))
             except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
@@ -148,18 +149,8 @@ async def _killed(process: Process) -> None:
     await process.wait()
 
 
-def _frame(values: Sequence[bytes]) -> bytes:
-    body = b"".join(part for value in values for part in (_LENGTH.pack(len(value)), value))
-    return _LENGTH.pack(len(body)) + body
-
-
-def _values(body: bytes) -> Iterator[bytes]:
-    at = 0
-    while at < len(body):
-        (length,) = _LENGTH.unpack_from(body, at)
-        at += _LENGTH.size
-        yield body[at : at + length]
-        at += length
+def _question(values: Sequence[bytes]) -> bytes:
+    return b"".join((_NUMBER.pack(len(values)), *(part for value in values for part in (_NUMBER.pack(len(value)), value))))
 
 
 def answer_to(keyring: Keyring, value: bytes) -> bytes:
@@ -180,25 +171,28 @@ def serve(keyring: Keyring, questions: int, answers: int) -> None:
 
     questions, answers: file descriptors.
     """
-    while select.select([questions], [], [], IDLE_SECONDS)[0]:
-        head = _exactly(questions, _LENGTH.size)
-        body = _exactly(questions, _LENGTH.unpack(head)[0]) if head else b""
-        if not head:
-            return
-        said = memoryview(b"".join([answer_to(keyring, value) for value in _values(body)]))
-        while said:
-            said = said[os.write(answers, said) :]
+    with os.fdopen(questions, "rb", closefd=False) as line:
+        # nothing is asked before the last answer: between questions the line's own buffer is empty
+        while select.select([questions], [], [], IDLE_SECONDS)[0]:
+            try:
+                said = memoryview(b"".join([answer_to(keyring, _exactly(line, _number(line))) for _ in range(_number(line))]))
+            except EOFError:
+                return
+            while said:
+                said = said[os.write(answers, said) :]
 
 
-def _exactly(line: int, size: int) -> bytes:
-    """So many bytes, or none when the line was closed before."""
-    found = bytearray()
-    while len(found) < size:
-        some = os.read(line, size - len(found))
-        if not some:
-            return b""
-        found += some
-    return bytes(found)
+def _number(line: BinaryIO) -> int:
+    (number,) = _NUMBER.unpack(_exactly(line, _NUMBER.size))
+    return int(number)
+
+
+def _exactly(line: BinaryIO, size: int) -> bytes:
+    """So many bytes. Raises: EOFError when the line was closed before."""
+    found = line.read(size)
+    if len(found) < size:
+        raise EOFError
+    return found
 
 
 def main() -> None:

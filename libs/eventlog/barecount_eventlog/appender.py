@@ -113,7 +113,7 @@ class Appender:
                 client_id=self._client_id,
                 acks="all",
                 enable_idempotence=True,
-                compression_type="lz4",
+                compression_type="zstd",
                 max_request_size=self._max_bytes,
                 retry_backoff_ms=50,
                 request_timeout_ms=10_000,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from barecount_contracts import Envelope, Heading, Message, Position
@@ -15,14 +15,13 @@ from .record import Recorded
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
-    """One admitted command as decide sees it.
+class Inbound(NamedTuple):
+    """One admitted command as decide sees it. A tuple, as all that is made for every command: it takes a third of the time.
 
     now: broker time of the inbox record, never going backwards in a partition. value: the record as it was written.
     """
 
-    command: Envelope
+    command: Heading
     payload: Message
     position: Position
     key: str
@@ -30,8 +29,7 @@ class Inbound:
     value: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(NamedTuple):
     """One event that decide answers with.
 
     tenant, correlation: None = the command's. topic: None = the own events topic, same partition. key: None = the inbox record's key; on
@@ -82,8 +80,7 @@ class Refusal:
     proven: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Asking(Generic[S]):
+class Asking(NamedTuple, Generic[S]):
     """What a gate may look at besides the command: its record, the partition's domain state and the time that decides.
 
     now: broker time of the record, never going backwards in a partition. first: where a command of the same id was decided within the
@@ -99,5 +96,5 @@ class Asking(Generic[S]):
     vouched: bool | None = None
 
 
-Gate = Callable[[Envelope, Asking[S]], Refusal | None]
+Gate = Callable[[Heading, Asking[S]], Refusal | None]
 TickOf = Callable[[int], Envelope]

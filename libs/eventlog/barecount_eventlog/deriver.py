@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 
 import structlog
 from aiokafka import TopicPartition
@@ -223,11 +222,11 @@ class Deriver:
 
     def _addressed(self, out: Sequence[OutRecord], after: Mapping[TopicPartition, int]) -> list[OutRecord]:
         """Every record with its topic and partition; the last one of each partition also carries the source positions."""
-        placed = [replace(r, topic=self._output, partition=self._partition if r.partition is None else r.partition) for r in out]
+        placed = [r._replace(topic=self._output, partition=self._partition if r.partition is None else r.partition) for r in out]
         last = {record.partition: index for index, record in enumerate(placed)}
         header = (positions.HEADER, positions.encode(after))
         for index in last.values():
-            placed[index] = replace(placed[index], headers=(*placed[index].headers, header))
+            placed[index] = placed[index]._replace(headers=(*placed[index].headers, header))
         return placed
 
     async def _pause(self, seconds: float) -> None:

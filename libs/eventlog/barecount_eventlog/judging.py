@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar, cast
 
 from barecount_contracts import (
     PLATFORM,
@@ -23,6 +22,7 @@ from barecount_contracts import (
     command_digest,
     event_id,
     murmur2,
+    read,
     trusted,
     typed_class,
 )
@@ -37,6 +37,8 @@ from .replay import Replayed
 S = TypeVar("S")
 
 KEY_REUSED: Final = "idempotency-key-reused"
+# they decide nothing: the command's first outcome stands
+REPEATS: Final = frozenset({"CommandDuplicated", "RecordRejected"})
 OVERSIZED: Final = "oversized-record"
 # an event carries its command's key on: a longer one would make an answer that the broker refuses
 LONGEST_KEY: Final = 512
@@ -54,8 +56,7 @@ class PartitionState(NamedTuple, Generic[S]):
     books: Books
 
 
-@dataclass(frozen=True, slots=True)
-class Judged(Generic[S]):
+class Judged(NamedTuple, Generic[S]):
     """out: the records of this inbox offset, index 0 first. state: as it is once they are committed. outcome: the type of index 0."""
 
     out: tuple[OutRecord, ...]
@@ -110,8 +111,8 @@ class Judge(Generic[S]):
             # what the sender wrote stands in the detail: none of it may make the answer larger than the log takes
             detail = found.detail[:LONGEST_DETAIL]
             rejected = RecordRejected(code=found.code, detail=detail, size=len(record.value), digest=bytes_digest(record.value))
-            command = record.whole() if found.proven else None
-            return self._answer(state, record, command, None, now, [Emit(rejected)], found.code)
+            asked = record.whole() if found.proven else None
+            return self._answer(state, record, asked, None, now, [Emit(rejected)], found.code)
         command, payload, key, seen, digest = found
         repeated = self._repeated(state.books, record, command, digest, seen)
         if repeated is not None:
@@ -139,29 +140,27 @@ class Judge(Generic[S]):
     def _entered(self, books: Books, event: Heading) -> Books:
         if event.cause is None or event.cause.index:
             return books
-        repeats = event.type in ("CommandDuplicated", "RecordRejected")
-        refused = event.payload() if event.type == CommandRefused.TYPE else None
-        reused = isinstance(refused, CommandRefused) and refused.code == KEY_REUSED
-        kept = not repeats and not reused
-        forgotten = event.cause.command_type in self._forgets
-        return books.record(event, keeps_id=kept and not forgotten, keeps_mark=kept)
+        kept = event.type not in REPEATS
+        if event.type == CommandRefused.TYPE and isinstance(refused := event.payload(), CommandRefused):
+            kept = refused.code != KEY_REUSED
+        return books.record(event, keeps_id=kept and event.cause.command_type not in self._forgets, keeps_mark=kept)
 
     def _admit(
         self, state: PartitionState[S], record: Recorded, now: int, proof: Proof | None
-    ) -> tuple[Envelope, Message, str, Seen | None, str] | Refusal:
+    ) -> tuple[Heading, Message, str, Seen | None, str] | Refusal:
         size = len(record.value) + len(record.raw_key or b"")
         if size > self._max_record:
             return Refusal(OVERSIZED, f"the record has {size} bytes; at most {self._max_record} are read")
         try:
-            # as the sender wrote it: that is what was signed
-            command = record.whole()
+            # as the sender wrote it: that is what was signed; what was proven already is read with its payload in one pass
+            command = record.whole() if proof is None else read(record.value)
         except EnvelopeError as error:
             return Refusal(error.code, error.detail)
         key = self._key(record)
         if isinstance(key, Refusal):
             return key
         try:
-            digest = command_digest(command) if proof is None else proof.digest
+            digest = command_digest(cast("Envelope", command)) if proof is None else proof.digest
         except ValueError as error:
             # before the gate, which looks at the digest too
             return Refusal("malformed-record", f"the command has no digest (RFC 8785): {error}; write such a number as text")
@@ -200,7 +199,7 @@ class Judge(Generic[S]):
         return key
 
     def _repeated(
-        self, books: Books, record: Recorded, command: Envelope, digest: str, seen: Seen | None
+        self, books: Books, record: Recorded, command: Heading, digest: str, seen: Seen | None
     ) -> CommandDuplicated | CommandRefused | None:
         if seen is not None and seen.digest == short_digest(digest):
             return CommandDuplicated(command_id=command.id, first=_at(record, seen.offset), reason="same-command")
@@ -224,16 +223,16 @@ class Judge(Generic[S]):
         self,
         state: PartitionState[S],
         record: Recorded,
-        command: Envelope | None,
+        command: Heading | None,
         digest: str | None,
         now: int,
         emits: Sequence[Emit],
         refused: str | None,
     ) -> Judged[S]:
         out, events = self._events_of(record, command, digest, now, emits)
-        large = next((o for o in out if o.size > self._max_event), None)
-        if large is not None and command is not None:
-            detail = f"the answer would have {large.size} bytes in one event and at most {self._max_event} fit; ask for less at once"
+        largest = max(one.size for one in out) if len(out) > 1 else out[0].size
+        if largest > self._max_event and command is not None:
+            detail = f"the answer would have {largest} bytes in one event and at most {self._max_event} fit; ask for less at once"
             refusal = CommandRefused(command_id=command.id, command_type=command.type, code=OVERSIZED, detail=detail)
             refused = OVERSIZED
             out, events = self._events_of(record, command, digest, now, [Emit(refusal)])
@@ -243,7 +242,7 @@ class Judge(Generic[S]):
         return Judged(out, state, events[0].type, refused)
 
     def _events_of(
-        self, record: Recorded, command: Envelope | None, digest: str | None, now: int, emits: Sequence[Emit]
+        self, record: Recorded, command: Heading | None, digest: str | None, now: int, emits: Sequence[Emit]
     ) -> tuple[tuple[OutRecord, ...], list[TypedEnvelope]]:
         time = EPOCH + timedelta(milliseconds=now)
         headers = (*CONTENT_TYPE, *self._trace(record), ("inbox-offset", str(record.offset).encode()))
@@ -303,7 +302,7 @@ def _at(record: Recorded, offset: int) -> Position:
     return Position(topic=record.topic, partition=record.partition, offset=offset)
 
 
-def _principal(command: Envelope | None) -> str | None:
+def _principal(command: Heading | None) -> str | None:
     if command is None:
         return None
     return command.assertion.principal if command.assertion else command.principal

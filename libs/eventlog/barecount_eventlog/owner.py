@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
 from datetime import datetime
@@ -26,7 +25,7 @@ from .continuity import Held, Mark, demand_same_log
 from .decider import Decider, TickOf
 from .ending import end
 from .errors import CodeFault, EventlogError, LogReplaced, WriterFenced
-from .judging import Judge, Judged, PartitionState
+from .judging import Judge, PartitionState
 from .memory import WORTH_GIVING_BACK, give_back
 from .place import Place
 from .proofs import Prover
@@ -233,12 +232,12 @@ class Owner(Generic[S]):
                 ended = fault is not None or stopping.done()
                 # what has come goes into the next transaction, as far as it has room, also when that could begin now: each one costs
                 # five questions to the broker
-                room = self._place.max_batch - len(made.judged)
+                room = self._place.max_batch - made.count
                 if not ended and ahead.fits(room):
                     fault = await self._judged(ahead, made)
                     continue
                 tell = self._telling.wait(made.position)
-                if commit is None and (made.judged or tell == 0 or (ended and tell is not None)):
+                if commit is None and (made.count or tell == 0 or (ended and tell is not None)):
                     written, made = made, Unwritten(made.state, made.position)
                     commit = asyncio.create_task(writer.commit(written.out, self._told(written.position, ended)))
                 elif commit is None:
@@ -303,23 +302,22 @@ class Owner(Generic[S]):
         self.state = written.state
         if written.heard is not None:
             self._ticks.heard(written.heard)
-        self._count(written.judged)
+        self._count(written)
 
     def _reached(self, position: int) -> None:
         self._read_to = position
         metrics.HANDLER_LAG.labels(**self._labels, partition=self.partition).set(self.lag)
 
-    def _count(self, judged: list[Judged[S]]) -> None:
-        metrics.HANDLER_BATCH.labels(**self._labels).observe(len(judged))
+    def _count(self, written: Unwritten[S]) -> None:
+        metrics.HANDLER_BATCH.labels(**self._labels).observe(written.count)
         # looking up a counter costs more than counting
-        for outcome, count in Counter(answer.outcome for answer in judged).items():
+        for outcome, count in written.outcomes.items():
             metrics.HANDLER_OUTCOMES.labels(**self._labels, type=outcome).inc(count)
-        for answer in judged:
-            if answer.refused is not None:
-                metrics.HANDLER_REFUSED.labels(**self._labels, code=answer.refused).inc()
-                if answer.outcome == RecordRejected.TYPE:
-                    self._tell_rejected()
-                    metrics.HANDLER_REJECTED.labels(**self._labels, code=answer.refused).inc()
+        for outcome, code in written.refused:
+            metrics.HANDLER_REFUSED.labels(**self._labels, code=code).inc()
+            if outcome == RecordRejected.TYPE:
+                self._tell_rejected()
+                metrics.HANDLER_REJECTED.labels(**self._labels, code=code).inc()
         self._changed()
 
     def _tell_rejected(self) -> None:

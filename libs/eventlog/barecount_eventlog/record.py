@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from barecount_contracts import CloudEvent, Envelope, Heading, Message, Position, catalogue, parse, read, trusted
 
 Headers = Sequence[tuple[str, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recorded:
-    """A record as it stands in the log.
+    """A record as it stands in the log. Nobody changes one; it is not frozen because making a frozen one takes twice as long.
 
     timestamp: UTC; the broker's (LogAppendTime) when `broker_time`, else the sender's. key: undecodable bytes are replaced, `raw_key` has
     them. headers: raw bytes, never decoded here; of repeated names the last. value: empty when the record has none.
@@ -42,8 +42,7 @@ class Recorded:
     def envelope(self) -> Heading:
         """The value, with its payload as its type where this release knows it; read once. Raises: EnvelopeError `malformed-record`."""
         if self._envelope is None:
-            object.__setattr__(self, "_envelope", read(self.value))
-        assert self._envelope is not None
+            self._envelope = read(self.value)
         return self._envelope
 
     def whole(self) -> Envelope:
@@ -59,16 +58,14 @@ class Recorded:
     def cloud_event(self) -> CloudEvent:
         """The record as a CloudEvent; read once. Raises: EnvelopeError `malformed-record`."""
         if self._cloud_event is None:
-            object.__setattr__(self, "_cloud_event", CloudEvent.of_record(self.headers, self.value))
-        assert self._cloud_event is not None
+            self._cloud_event = CloudEvent.of_record(self.headers, self.value)
         return self._cloud_event
 
     @property
     def payload(self) -> Message:
         """The typed payload; read once. Raises: EnvelopeError `malformed-record`, `unknown-type` or `invalid-payload`."""
         if self._payload is None:
-            object.__setattr__(self, "_payload", self.cloud_event.change() if self.is_cloud_event else self.envelope.payload())
-        assert self._payload is not None
+            self._payload = self.cloud_event.change() if self.is_cloud_event else self.envelope.payload()
         return self._payload
 
 
@@ -94,8 +91,7 @@ def recorded(raw: Any) -> Recorded:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class OutRecord:
+class OutRecord(NamedTuple):
     """A record to be written. partition None: the writer's default (Deriver: its output partition)."""
 
     key: bytes | str | None
@@ -111,7 +107,8 @@ class OutRecord:
     @property
     def size(self) -> int:
         """An upper bound of the bytes in a Kafka record batch (value, key, headers and the record's own fields)."""
-        size = len(self.value) + len(self.key_bytes or b"") + 40
-        for name, value in self.headers:
-            size += len(name) + len(value) + 10
+        headers = self.headers
+        size = len(self.value) + len(self.key_bytes or b"") + 40 + 10 * len(headers)
+        for name, value in headers:
+            size += len(name) + len(value)
         return size

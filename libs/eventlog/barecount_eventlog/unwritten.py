@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -14,15 +15,25 @@ S = TypeVar("S")
 
 @dataclass(slots=True)
 class Unwritten(Generic[S]):
-    """What was judged and is not in the log yet. state: after it. position: the inbox's, after it. heard: the newest broker time."""
+    """What was judged and is not in the log yet.
+
+    state: after it. position: the inbox's, after it. outcomes: how many of each type; refused: (outcome, code) of those. heard: the newest
+    broker time. count: inbox records.
+    """
 
     state: PartitionState[S]
     position: int
     out: list[OutRecord] = field(default_factory=list)
-    judged: list[Judged[S]] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    refused: list[tuple[str, str]] = field(default_factory=list)
     heard: datetime | None = None
+    count: int = 0
 
     def add(self, answer: Judged[S], heard: datetime) -> None:
         self.state, self.heard = answer.state, heard
         self.out.extend(answer.out)
-        self.judged.append(answer)
+        # the answer itself is let go: it holds a state of its own
+        self.outcomes[answer.outcome] += 1
+        self.count += 1
+        if answer.refused is not None:
+            self.refused.append((answer.outcome, answer.refused))

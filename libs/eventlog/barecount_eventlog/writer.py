@@ -160,7 +160,7 @@ class FencedWriter:
             transactional_id=f"{self._name}.{turn}",
             transaction_timeout_ms=self._timeout_ms,
             acks="all",
-            compression_type="lz4",
+            compression_type="zstd",
             max_batch_size=MAX_BATCH_BYTES,
             retry_backoff_ms=20,
             request_timeout_ms=10_000,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from barecount_chassis import Keyring, PrivateTargets, TargetError
-from barecount_contracts import SIGNATURE_HEADER, Envelope
+from barecount_contracts import SIGNATURE_HEADER, Heading
 from barecount_eventlog import Asking, Gate, Handler, KafkaSettings, Prover, Refusal, SnapshotStore
 
 from .domain import CommandDecider, State, admit_signed
@@ -47,7 +47,7 @@ def gate(keyring: Keyring) -> Gate[State]:
     """Services assert who asks; publishers sign for themselves. A record is judged by the one or the other, never by both."""
     asserted = keyring.gate(Refusal)
 
-    def check(command: Envelope, asking: Asking[State]) -> Refusal | None:
+    def check(command: Heading, asking: Asking[State]) -> Refusal | None:
         return admit_signed(command, asking) if SIGNATURE_HEADER in asking.record.headers else asserted(command, asking)
 
     return check

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -97,7 +96,7 @@ class ChangeWriter:
         last = {record.partition: index for index, record in enumerate(out)}
         mark = (RESTORE_FROM, _encoded(read_from(known, {(self._public[t], p): o for (t, p), o in positions.items()})))
         for index in last.values():
-            out[index] = replace(out[index], headers=(*out[index].headers, mark))
+            out[index] = out[index]._replace(headers=(*out[index].headers, mark))
         return out
 
     def _committed(self, ends: Mapping[int, int]) -> None:

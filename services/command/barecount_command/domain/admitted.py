@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from barecount_eventlog import Ids
@@ -53,5 +54,7 @@ class AdmittedRuns:
         return cls(names, Map({name: number for number, name in enumerate(names)}), Ids.load(ids, _NUMBER))
 
 
+# asked whether it is taken, and added a moment later
+@lru_cache(maxsize=32)
 def _key(run_id: str) -> bytes:
     return hashlib.blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -61,7 +61,7 @@ class CommandDecider:
             )
         # JSON has no other way of writing it
         may_hold_nul = inbound.value is None or b"\\u0000" in inbound.value
-        if may_hold_nul and _holds_nul(inbound.command.data):
+        if may_hold_nul and _holds_nul(inbound.payload.to_data()):
             return refuse(inbound, "invalid-request", "a text holds the character U+0000, which databases cannot keep; leave it out")
         tenant = state.of(inbound.command.tenant)
         match inbound.payload:

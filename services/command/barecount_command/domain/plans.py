@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from barecount_contracts import ContractRef, Environment, PlanSummary, bytes_digest, canonical_of_json
@@ -46,6 +47,8 @@ def difference(was: PlanSummary, now: PlanSummary) -> dict[str, dict[str, Any]]:
     return {name: {"was": before.get(name), "is": after.get(name)} for name in names if before.get(name) != after.get(name)}
 
 
+# most of a day's runs are for the same few days
+@lru_cache(maxsize=512)
 def is_partition_key(key: str) -> bool:
     """Whether this is a key of the one partitioning there is: a calendar day, as 2025-10-04."""
     if not _DAY.fullmatch(key):

@@ -15,7 +15,7 @@ from typing import Any, Final
 from barecount_contracts import (
     LONGEST_VALIDITY,
     SIGNATURE_HEADER,
-    Envelope,
+    Heading,
     command_id,
     command_rule,
     permissions,
@@ -44,7 +44,7 @@ class Signed:
     signature: bytes
 
 
-def admit_signed(command: Envelope, asking: Asking[State]) -> Refusal | None:
+def admit_signed(command: Heading, asking: Asking[State]) -> Refusal | None:
     """None lets the command in. `proven` in a refusal: the publisher did sign this, and the event may name its command."""
     if command.assertion is not None:
         return Refusal("bad-signature", "the record carries a service's assertion and a publisher's signature: sign it in one way")
@@ -66,7 +66,7 @@ def admit_signed(command: Envelope, asking: Asking[State]) -> Refusal | None:
     return _allowed(command, publisher) or _in_time(signed, asking.now) or _first_time(signed, asking)
 
 
-def _allowed(command: Envelope, publisher: Publisher) -> Refusal | None:
+def _allowed(command: Heading, publisher: Publisher) -> Refusal | None:
     rule = command_rule(command.type)
     if rule is None:
         return Refusal("unknown-type", "contracts/permissions.yaml has no command of this type")
