@@ -25,7 +25,7 @@ FETCH_MS: Final = 20
 DEADLOCK_TRIES: Final = 5
 # PostgreSQL keeps the plans that it made while the tables were empty, when one index looked as good as another, until it is told what is
 # in them: an update by primary key went through all of a tenant's attempts, and a rebuild took four times as long. Told after so many
-# records, and whenever there are twice as many
+# records, and whenever there are four times as many
 ANALYZED: Final = 5_000
 # a log that brings nothing for so long does not hold what the live model has projected
 STALLED_SECONDS: Final = 30.0
@@ -154,7 +154,7 @@ class Bulk:
         self.done += batch.next - max(track.next, batch.start)
         track.next = batch.next
         if self.done >= self._analyze_at:
-            self._analyze_at = 2 * self.done
+            self._analyze_at = 4 * self.done
             async with self.database.pool.acquire() as conn:
                 await analyze(conn, self.database.schema or "")
 

@@ -32,11 +32,11 @@ class EntityEvents:
         topic text NOT NULL,
         partition integer NOT NULL,
         "offset" bigint NOT NULL,
-        at timestamptz NOT NULL,
-        PRIMARY KEY (tenant, kind, id, topic, partition, "offset")
+        at timestamptz NOT NULL
     );
     """
     INDEXES = """
+    ALTER TABLE entity_events ADD PRIMARY KEY (tenant, kind, id, topic, partition, "offset");
     CREATE INDEX entity_events_by_time ON entity_events (topic, partition, at, "offset");
     """
 

@@ -115,7 +115,7 @@ class Folded:
         return f"DELETE FROM {quoted(self._table)} WHERE {self._is()}"
 
     def _rows(self, named: Sequence[str]) -> str:
-        arrays = ", ".join(f"${number}::{self._types[name]}[]" for number, name in enumerate(named, 1))
+        arrays = ", ".join(f"${number}::{_array(self._types[name])}" for number, name in enumerate(named, 1))
         return f"unnest({arrays}) AS said ({_list(named)})"
 
     def _same(self) -> str:
@@ -123,6 +123,11 @@ class Folded:
 
     def _is(self) -> str:
         return " AND ".join(f"{quoted(name)} = ${number}" for number, name in enumerate(self._key, 1))
+
+
+def _array(kind: str) -> str:
+    # asyncpg asks PostgreSQL what an array of JSON is, on every connection, and of texts it knows
+    return f"text[]::{kind}[]" if kind in ("json", "jsonb") else f"{kind}[]"
 
 
 def _list(names: Sequence[str]) -> str:

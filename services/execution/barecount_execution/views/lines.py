@@ -28,11 +28,13 @@ class LogsView:
     CREATE TABLE logs (
         tenant text NOT NULL, kafka_partition integer NOT NULL, kafka_offset bigint NOT NULL, run_id text NOT NULL, stage text NOT NULL,
         data_partition text NOT NULL, attempt integer NOT NULL, worker_id text NOT NULL, level text NOT NULL, event text NOT NULL,
-        error_type text, fields jsonb NOT NULL, sequence integer NOT NULL, logged_at timestamptz NOT NULL,
-        PRIMARY KEY (kafka_partition, kafka_offset)
+        error_type text, fields jsonb NOT NULL, sequence integer NOT NULL, logged_at timestamptz NOT NULL
     );
     """
-    INDEXES = "CREATE INDEX ON logs (tenant, run_id, kafka_offset)"
+    INDEXES = """
+    ALTER TABLE logs ADD PRIMARY KEY (kafka_partition, kafka_offset);
+    CREATE INDEX ON logs (tenant, run_id, kafka_offset);
+    """
 
     async def apply(self, conn: Connection, records: Sequence[Recorded]) -> None:
         rows = []
