@@ -19,21 +19,34 @@ WORTH_PROVING: Final = 50
 
 
 class Ahead:
-    """Always has one batch of at most `limit` records under way. What it holds at `stop` was never decided and is read again."""
+    """Always has one batch of at most `limit` records under way. What it holds at `stop` was never decided and is read again.
+
+    coming: ends when that batch is there. Of one that was taken in part the rest is there.
+    """
 
     def __init__(self, reader: Reader, where: TopicPartition, limit: int, prover: Prover | None) -> None:
         self._reader, self._where, self._limit, self._prover = reader, where, limit, prover
+        self._rest: tuple[Batch, Sequence[Proof | None]] | None = None
         self.coming = self._next()
 
-    def fits(self, room: int) -> bool:
-        """Whether the batch is there and has at most `room` records. Raises: what ended the reading (LogTruncated, KafkaError)."""
-        return self.coming.done() and len(self.coming.result()[0].records) <= room
+    @property
+    def is_there(self) -> bool:
+        """Whether there is something to take."""
+        return self._rest is not None or self.coming.done()
 
-    def take(self) -> tuple[Batch, Iterator[tuple[Recorded, Proof | None]]]:
-        """The batch that is there, with what is known of each record."""
-        batch, proofs = self.coming.result()
-        self.coming = self._next()
-        return batch, zip(batch.records, chain(proofs, repeat(None)), strict=False)
+    def take(self, most: int) -> tuple[Batch, Iterator[tuple[Recorded, Proof | None]]]:
+        """At most so many records (1 or more) of what is there, with what is known of each.
+
+        Raises: what ended the reading (LogTruncated, KafkaError).
+        """
+        if self._rest is not None:
+            batch, proofs = self._rest
+        else:
+            batch, proofs = self.coming.result()
+            self.coming = self._next()
+        first, rest = batch.split(most)
+        self._rest = None if rest is None else (rest, proofs[most:])
+        return first, zip(first.records, chain(proofs, repeat(None)), strict=False)
 
     async def stop(self) -> None:
         await end(self.coming)

@@ -231,10 +231,10 @@ class Owner(Generic[S]):
                     self._saving.begin(self._snapshot)
                 ended = fault is not None or stopping.done()
                 # what has come goes into the next transaction, as far as it has room, also when that could begin now: each one costs
-                # five questions to the broker
+                # three questions to the broker
                 room = self._place.max_batch - made.count
-                if not ended and ahead.fits(room):
-                    fault = await self._judged(ahead, made)
+                if not ended and room and ahead.is_there:
+                    fault = await self._judged(ahead, made, room)
                     continue
                 tell = self._telling.wait(made.position)
                 if commit is None and (made.count or tell == 0 or (ended and tell is not None)):
@@ -249,8 +249,8 @@ class Owner(Generic[S]):
                     due = tell if due is None else min(due, tell)
                 news: set[asyncio.Future[Any]] = {commit} if commit is not None else set()
                 if not ended:
-                    # a batch that waits for room is no news
-                    news |= {stopping} if ahead.coming.done() else {stopping, ahead.coming}
+                    # what waits for room is no news
+                    news |= {stopping} if ahead.is_there else {stopping, ahead.coming}
                 await asyncio.wait(news, timeout=due, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if commit is not None:
@@ -263,9 +263,9 @@ class Owner(Generic[S]):
             raise fault
         await self._saving.finish(self._snapshot)
 
-    async def _judged(self, ahead: Ahead, made: Unwritten[S]) -> CodeFault | None:
-        """Decides the batch that is there, over successive states; returns what stops the partition at a record."""
-        batch, records = ahead.take()
+    async def _judged(self, ahead: Ahead, made: Unwritten[S], most: int) -> CodeFault | None:
+        """Decides what is there, at most so many records, over successive states; returns what stops the partition at a record."""
+        batch, records = ahead.take(most)
         slice_end = time.perf_counter() + SLICE_SECONDS
         for record, proof in records:
             if record.offset < made.state.books.inbox_next:

@@ -88,6 +88,25 @@ async def test_what_comes_during_a_transaction_is_judged_and_goes_into_the_next_
     assert await numbers(topics) == [(n, n * (n + 1) // 2) for n in range(1, 8)]
 
 
+async def test_a_batch_that_is_too_large_for_the_rest_of_a_transaction_fills_it_and_begins_the_one_after(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+    handler, decider = await watched(topics, max_batch=4)
+    await topics.appender.append(topics.inbox, "acme", add(1))
+    await eventually(lambda: decider.decided == 1)
+    await topics.appender.append(topics.inbox, "acme", add(2))
+    await eventually(lambda: decider.decided == 2)
+    # six at once; three of them fit beside the second
+    await asyncio.gather(*(topics.appender.append(topics.inbox, "acme", add(number)) for number in range(3, 9)))
+    await eventually(lambda: decider.decided == 5 and handler.lag() == {0: 8})
+    held.go.set()
+    await drained(handler, topics)
+    await handler.stop()
+    assert held.sizes[:3] == [1, 4, 3]
+    assert sorted(number for number, _ in await numbers(topics)) == list(range(1, 9))
+
+
 async def test_a_transaction_tells_no_position_beyond_its_own_outcomes(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither of what was judged while it was under way, nor of what was only read: should the owner die now, that has no outcome."""
     monkeypatch.setattr("barecount_eventlog.telling.EVERY_SECONDS", 0.0)
