@@ -4,11 +4,12 @@
 // BARECOUNT_KAFKA_BOOTSTRAP, BARECOUNT_KAFKA_USERNAME and BARECOUNT_KAFKA_PASSWORD.
 import { createHash, createPrivateKey, randomUUID, sign } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { decompress } from 'fzstd'
 import kafkajs from 'kafkajs'
-import { decompress } from './lz4.mjs'
 
 const { CompressionCodecs, CompressionTypes, Kafka, Partitioners, logLevel } = kafkajs
-CompressionCodecs[CompressionTypes.LZ4] = () => ({ decompress: async (frame) => decompress(frame) })
+// what the product's topics hold, and kafkajs leaves to its users
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({ decompress: async (frame) => Buffer.from(decompress(frame)) })
 const [kid, keyFile, type, data] = process.argv.slice(2)
 const env = (name) => process.env[`BARECOUNT_KAFKA_${name}`]
 const base64url = (bytes) => Buffer.from(bytes).toString('base64url')
@@ -49,7 +50,7 @@ await Promise.all([producer.connect(), consumer.connect(), admin.connect()])
 const ends = await admin.fetchTopicOffsets('control.events')
 const [sent] = await producer.send({ topic: 'pipelines.commands', messages: [{ key: tenant, value, headers: { jws } }] })
 const outcome = new Promise((resolve) => {
-  consumer.subscribe({ topic: 'control.events', fromBeginning: true }).then(() =>
+  consumer.subscribe({ topic: 'control.events', fromBeginning: false }).then(() =>
     consumer.run({
       autoCommit: false,
       eachMessage: async ({ message }) => {

@@ -6,10 +6,10 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
-from barecount_contracts import REGISTRY, Envelope, EnvelopeError, RunLogged, TypedEnvelope, parse, read, typed
+from barecount_contracts import REGISTRY, Envelope, EnvelopeError, RunLogged, TypedEnvelope, event_id, parse, read, typed
 from barecount_contracts import envelope as of_envelopes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +118,8 @@ def test_a_large_record_is_read_as_a_small_one_would_be(path: Path, monkeypatch:
         found.append(read(small))
     assert found[0] == found[1]
     assert repr(found[0]) == repr(found[1])
+
+
+@given(st.text(), st.integers(0, 2**31), st.integers(0, 2**63), st.integers(0, 10_000))
+def test_the_id_of_an_event_is_the_uuid5_of_its_place(topic: str, partition: int, offset: int, index: int) -> None:
+    assert event_id(topic, partition, offset, index) == uuid5(of_envelopes.EVENT_NAMESPACE, f"{topic}/{partition}/{offset}/{index}")
