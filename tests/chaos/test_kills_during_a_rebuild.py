@@ -3,6 +3,7 @@ nothing lost, the live model untouched, the next rebuild not held."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -13,8 +14,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import psutil
 import pytest
+from barecount_local import record
+from barecount_local.passwords import Passwords
+from barecount_local.services import database_url
+from barecount_local.settings import StackSettings
 from barecount_readmodel.shares import cores
 from confluent_kafka import Producer
 
@@ -58,11 +64,15 @@ def test_the_projector_and_then_the_rebuild_are_killed_and_nothing_is_lost(lines
     assert rebuild.returncode == 0, done
     _until(lambda: _lag(product) == 0, "execution to come back", 60)
 
-    rebuild = _begun(product)
+    before, rebuild = _models(product), _begun(product)
+    _until(lambda: _models(product).get("_next", (0, 0))[1] > 0, "the rebuild to write rows", 60)
     _processes_of(rebuild)[0].send_signal(signal.SIGKILL)
     words = rebuild.communicate(timeout=60)[0]
     assert rebuild.returncode == 1
     assert "ended with status -9 before it was done" in words
+    after = _models(product)
+    assert {name: after.get(name, (0, 0))[0] for name in before} == {name: schema for name, (schema, _) in before.items()}
+    assert after[""][1] >= before[""][1], "the live model does not go back"
     lines.more(500)
     _until(lambda: _lag(product) == 0, "the live model to go on", 60)
     _equal(lines)
@@ -97,9 +107,31 @@ def test_one_of_a_rebuild_s_processes_is_killed_and_another_is_frozen_and_the_ne
 
 
 def _equal(lines: Lines) -> None:
-    """A rebuild finds the live rows as it makes them anew, all of them."""
+    """A rebuild finds the live rows as it makes them anew, all of them, and not only those that a killed one had not made."""
+    projected = _models(lines.product)[""][1]
     told = json.loads(lines.product.run("rebuild", "execution", "--output", "json").stdout)[0]
     assert (told["tables"]["logs"], told["differences"]) == (lines.count, [])
+    assert told["events"] >= projected
+
+
+def _models(product: Stack) -> dict[str, tuple[int, int]]:
+    """What execution's database holds: what follows the live model's name (nothing, _next, _previous) -> the schema's id, offsets in it."""
+
+    async def look() -> dict[str, tuple[int, int]]:
+        settings = StackSettings.of(product.env)
+        found = record.read(settings.record)
+        assert found
+        conn = await asyncpg.connect(database_url("execution", settings, found["ports"], Passwords.of(product.data)))
+        try:
+            made = await conn.fetch(
+                "SELECT oid, nspname, substr(nspname, 21) AS after FROM pg_namespace WHERE nspname ~ '^execution_[0-9a-f]{10}'"
+            )
+            count = "SELECT coalesce(sum(next_offset), 0)::bigint FROM {}.projection_positions"
+            return {row["after"]: (row["oid"], await conn.fetchval(count.format(row["nspname"]))) for row in made}
+        finally:
+            await conn.close()
+
+    return asyncio.run(look())
 
 
 def _fill(product: Stack, lines: int) -> None:
