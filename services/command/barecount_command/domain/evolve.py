@@ -69,7 +69,7 @@ def _apply(tenant: Tenant, event: Heading) -> Tenant:
         case ContractRegistered() as fact:
             versions = tenant.contracts.get(fact.name, Map())
             held = Contract(fact.digest, len(canonical_bytes(fact.document)))
-            return replace(tenant, contracts=tenant.contracts.set(fact.name, versions.set(fact.version, held)))
+            return tenant._replace(contracts=tenant.contracts.set(fact.name, versions.set(fact.version, held)))
         case SchemaRegistered() as fact:
             return _schema(tenant, fact)
         case PipelineCreated() | PipelineUpdated() as fact:
@@ -77,45 +77,45 @@ def _apply(tenant: Tenant, event: Heading) -> Tenant:
         case PipelinePromoted() as fact:
             pipeline = tenant.pipelines[fact.name]
             running = pipeline.environments.set(fact.to_environment, fact.version)
-            return replace(tenant, pipelines=tenant.pipelines.set(fact.name, replace(pipeline, environments=running)))
+            return tenant._replace(pipelines=tenant.pipelines.set(fact.name, replace(pipeline, environments=running)))
         case PipelineDeleted() as fact:
             pipeline = replace(tenant.pipelines[fact.name], deleted=True, environments=Map())
-            return replace(tenant, pipelines=tenant.pipelines.set(fact.name, pipeline))
+            return tenant._replace(pipelines=tenant.pipelines.set(fact.name, pipeline))
         case ReplayRequested() as fact:
             by, chain = event.principal or "", str(event.correlation)
             asked = Asked(fact.run_id, fact.contract_version, fact.data_partition, fact.manifest_version, by, chain)
-            return replace(tenant, requests=tenant.requests.set(fact.request_id, Pending(asked)))
+            return tenant._replace(requests=tenant.requests.set(fact.request_id, Pending(asked)))
         case ReplayValidated() as fact:
             match tenant.requests.get(fact.request_id):
                 case Pending(asked):
                     proven = Validated(asked, fact.plan, fact.plan_digest, fact.facts)
-                    return replace(tenant, requests=tenant.requests.set(fact.request_id, proven))
+                    return tenant._replace(requests=tenant.requests.set(fact.request_id, proven))
                 case _:
                     return tenant
         case ApprovalRequested() as fact:
             match tenant.requests.get(fact.request_id):
                 case Validated(asked, plan, plan_digest, facts):
                     waiting = Waiting(asked, plan, plan_digest, facts, newest_run(tenant, plan))
-                    return replace(tenant, requests=tenant.requests.set(fact.request_id, waiting))
+                    return tenant._replace(requests=tenant.requests.set(fact.request_id, waiting))
                 case _:
                     return tenant
         case ReplayApproved() as fact:
             started = _run(tenant, fact.new_run_id, fact.plan)
-            return replace(started, requests=tenant.requests.set(fact.request_id, Decided("approved")))
+            return started._replace(requests=tenant.requests.set(fact.request_id, Decided("approved")))
         case ReplayRefused() as fact:
-            return replace(tenant, requests=tenant.requests.set(fact.request_id, Decided("refused")))
+            return tenant._replace(requests=tenant.requests.set(fact.request_id, Decided("refused")))
         case ApprovalRejected() as fact:
-            return replace(tenant, requests=tenant.requests.set(fact.request_id, Decided("rejected")))
+            return tenant._replace(requests=tenant.requests.set(fact.request_id, Decided("rejected")))
         case WebhookCreated() | WebhookUpdated() | WebhookSecretRotated() | WebhookDeleted() as fact:
-            return replace(tenant, webhooks=evolve_endpoints(tenant.webhooks, fact))
+            return tenant._replace(webhooks=evolve_endpoints(tenant.webhooks, fact))
         case PublisherRegistered() as fact:
             former = tenant.publishers.get(fact.name)
             registrars = (former.registrars if former else frozenset()) | {event.principal or ""}
             fresh = Publisher(fact.public_key, fact.roles, fact.description, registrars)
-            return replace(tenant, publishers=tenant.publishers.set(fact.name, fresh))
+            return tenant._replace(publishers=tenant.publishers.set(fact.name, fresh))
         case PublisherRevoked() as fact:
             gone = replace(tenant.publishers[fact.name], revoked=True)
-            return replace(tenant, publishers=tenant.publishers.set(fact.name, gone))
+            return tenant._replace(publishers=tenant.publishers.set(fact.name, gone))
         case _:
             return tenant
 
@@ -124,8 +124,7 @@ def _schema(tenant: Tenant, fact: SchemaRegistered) -> Tenant:
     held = tenant.subjects.get(fact.subject)
     before = held.versions if held else ()
     subject = Subject((*before, (fact.digest, fact.schema_id)), fact.schema_text)
-    return replace(
-        tenant,
+    return tenant._replace(
         subjects=tenant.subjects.set(fact.subject, subject),
         schema_ids=tenant.schema_ids.set(fact.digest, fact.schema_id),
     )
@@ -135,7 +134,7 @@ def _manifest(tenant: Tenant, fact: PipelineCreated | PipelineUpdated) -> Tenant
     version = ManifestVersion(bytes.fromhex(fact.digest.removeprefix("sha256:")), terms_in(fact.manifest))
     held = tenant.pipelines.get(fact.name, Pipeline((), Map()))
     pipeline = Pipeline((*held.versions, version), held.environments.set(fact.environment, fact.version))
-    return replace(tenant, pipelines=tenant.pipelines.set(fact.name, pipeline))
+    return tenant._replace(pipelines=tenant.pipelines.set(fact.name, pipeline))
 
 
 def _run(tenant: Tenant, run_id: str, plan: PlanSummary) -> Tenant:
