@@ -186,8 +186,7 @@ class KafkaServer:
             # after a crash the broker waits until its former self is fenced: 3 s instead of 9
             "broker.heartbeat.interval.ms": 500,
             "broker.session.timeout.ms": 3000,
-            # one machine: few threads (each hands over to the next, which costs more than most requests), and 2 MiB instead of 128 for
-            # the compaction of Kafka's own topics
+            # one machine: few threads, and 2 MiB instead of 128 for the compaction of Kafka's own topics
             "num.network.threads": 1,
             "num.io.threads": 2,
             "background.threads": 2,

@@ -61,7 +61,7 @@ def terms_of(contract: tuple[str, str], partitioned_by: str, pool: str, failed_u
 def terms_in(manifest: Mapping[str, Any]) -> Terms:
     """The terms of a manifest that was judged valid, as its document says them.
 
-    Not read as a Manifest: a later release's stricter checks do not unmake what was decided, and it takes a hundredth of the time.
+    Not read as a Manifest: a later release's stricter checks do not unmake what was decided, and that takes 118 µs, this 1.5.
     """
     contract = manifest["sinks"][0]["contract"]
     rules = manifest.get("governance", {}).get("replay", {})
