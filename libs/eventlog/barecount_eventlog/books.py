@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -112,6 +113,38 @@ class Books(NamedTuple):
             rejected = rejected.set(code, rejected.get(code, 0) + 1)
         following = cause.offset + 1
         return Books(self.window, following if following > self.inbox_next else self.inbox_next, clock, buckets, marks, rejected)
+
+    def record_all(self, outcomes: Iterable[tuple[Heading, bool, bool]]) -> Books:
+        """As `record` of one after the other, without a value for each. outcomes: event, keeps_id, keeps_mark."""
+        books, clock, following, pairs = self, self.clock, self.inbox_next, list[tuple[bytes, bytes]]()
+        until = books._alike_until()
+        for event, keeps_id, keeps_mark in outcomes:
+            cause = event.cause
+            assert cause is not None
+            told = books.tell(event.time)
+            # an id for the newest bucket, and nothing else: so is all but a few of a long log
+            if keeps_id and cause.command_id is not None and cause.source is None and told < until and event.type != RecordRejected.TYPE:
+                clock = told if told > clock else clock
+                following = cause.offset + 1 if cause.offset >= following else following
+                pairs.append((cause.command_id.bytes, _SEEN.pack(cause.offset, clock, short_digest(cause.command_digest))))
+            else:
+                books = books._with_all(pairs, following, clock).record(event, keeps_id=keeps_id, keeps_mark=keeps_mark)
+                clock, following, pairs, until = books.clock, books.inbox_next, [], books._alike_until()
+        return books._with_all(pairs, following, clock)
+
+    def _alike_until(self) -> int:
+        """The clock at which an id goes into another bucket than the newest, or an old bucket goes."""
+        if not self.buckets:
+            return 0
+        width = self.window // BUCKETS or 1
+        return min((self.buckets[-1][0] + 1) * width, (self.buckets[0][0] + 1) * width + self.window)
+
+    def _with_all(self, pairs: list[tuple[bytes, bytes]], following: int, clock: int) -> Books:
+        if not pairs:
+            return self
+        index, ids = self.buckets[-1]
+        buckets = (*self.buckets[:-1], (index, ids.add_all(pairs)))
+        return Books(self.window, following, clock, buckets, self.marks, self.rejected)
 
     def _evict(self, clock: int, width: int) -> Buckets:
         if not self.buckets or (self.buckets[0][0] + 1) * width + self.window > clock:

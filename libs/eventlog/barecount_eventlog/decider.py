@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
 from barecount_contracts import Envelope, Heading, Message, Position
@@ -65,6 +65,15 @@ class Decider(Protocol[S]):
     def dump(self, state: S) -> bytes: ...
 
     def load(self, blob: bytes) -> S: ...
+
+
+@runtime_checkable
+class EvolvesAll(Protocol[S]):
+    """A decider that restores faster than by `evolve` of one event after the other."""
+
+    def evolve_all(self, state: S, events: Sequence[Heading]) -> S:
+        """What `evolve` of one after the other gives, to the byte of its dump."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -118,6 +118,23 @@ class Ids:
         if count + 1 < SEALED:
             return Ids(self.value, self._loaded, self._sealed, fresh, count + 1)
         return Ids(self.value, self._loaded, (*self._sealed, _Block.of(_sorted(fresh.entries), self.entry)))
+
+    def add_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> Ids:
+        """As `add` of one after the other, without a value for each. pairs: of id and value."""
+        if self._count + len(pairs) >= SEALED:
+            ids = self
+            for key, value in pairs:
+                ids = ids.add(key, value)
+            return ids
+        fresh = self._fresh
+        if len(fresh.entries) != self._count:
+            fresh = _Fresh(fresh.entries[: self._count])
+        entries, index = fresh.entries, fresh.index
+        for key, value in pairs:
+            count = len(entries)
+            if index.setdefault(key, count) == count:
+                entries.append(key + value)
+        return Ids(self.value, self._loaded, self._sealed, fresh, len(entries))
 
     def dump(self) -> bytes:
         """Every entry, sorted: equal ids give equal bytes."""

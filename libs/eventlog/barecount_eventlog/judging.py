@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import Final, Generic, NamedTuple, TypeVar, cast
 
@@ -28,7 +28,7 @@ from barecount_contracts import (
 )
 
 from .books import EPOCH, Books, Seen, short_digest
-from .decider import Asking, Decider, Emit, Gate, Inbound, Refusal
+from .decider import Asking, Decider, Emit, EvolvesAll, Gate, Inbound, Refusal
 from .errors import CodeFault, EventlogError
 from .proofs import Proof
 from .record import Headers, OutRecord, Recorded
@@ -87,6 +87,7 @@ class Judge(Generic[S]):
         # an owner's tick repeats harmlessly; remembering every one for the whole window would only cost memory
         self._forgets = frozenset({"Tick", *forgets})
         self._max_record, self._max_event, self._trace = max_record_bytes, max_event_bytes, trace
+        self._evolve_all = decider.evolve_all if isinstance(decider, EvolvesAll) else self._one_by_one
 
     @property
     def schema(self) -> str:
@@ -137,13 +138,48 @@ class Judge(Generic[S]):
         except Exception as error:
             raise CodeFault("evolve", read.position, error) from error
 
+    def restore(self, state: PartitionState[S], records: Sequence[Replayed]) -> PartitionState[S]:
+        """The state after these records of the own events topic: as `evolve` of one after the other, in half the time where many are alike.
+
+        Raises: CodeFault when this release cannot read one, or the decider's evolve raises.
+        """
+        events = []
+        for record in records:
+            try:
+                events.append(record.envelope())
+            except EnvelopeError as error:
+                # nobody else may write here: an event that this release cannot read must not be passed over
+                raise CodeFault("restore", record.position, error) from error
+        try:
+            return PartitionState(self._evolve_all(state.domain, events), state.books.record_all(self._outcomes(events)))
+        except Exception:
+            # once more, by itself each: that says which one it was
+            for event, record in zip(events, records, strict=True):
+                state = self.evolve(state, event, record)
+            return state
+
+    def _one_by_one(self, domain: S, events: Sequence[Heading]) -> S:
+        for event in events:
+            domain = self._decider.evolve(domain, event)
+        return domain
+
     def _entered(self, books: Books, event: Heading) -> Books:
         if event.cause is None or event.cause.index:
             return books
+        keeps_id, keeps_mark = self._keeps(event, event.cause)
+        return books.record(event, keeps_id=keeps_id, keeps_mark=keeps_mark)
+
+    def _outcomes(self, events: Sequence[Heading]) -> Iterator[tuple[Heading, bool, bool]]:
+        for event in events:
+            if event.cause is not None and not event.cause.index:
+                yield event, *self._keeps(event, event.cause)
+
+    def _keeps(self, event: Heading, cause: Cause) -> tuple[bool, bool]:
+        """Whether the books keep the id of the command that this outcome answers, and its source."""
         kept = event.type not in REPEATS
         if event.type == CommandRefused.TYPE and isinstance(refused := event.payload(), CommandRefused):
             kept = refused.code != KEY_REUSED
-        return books.record(event, keeps_id=kept and event.cause.command_type not in self._forgets, keeps_mark=kept)
+        return kept and cause.command_type not in self._forgets, kept
 
     def _admit(
         self, state: PartitionState[S], record: Recorded, now: int, proof: Proof | None

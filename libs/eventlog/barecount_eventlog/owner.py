@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 from aiokafka import TopicPartition
-from barecount_contracts import EnvelopeError, Position, RecordRejected
+from barecount_contracts import Position, RecordRejected
 
 from . import metrics
 from .ahead import Ahead
@@ -43,6 +43,8 @@ S = TypeVar("S")
 log = structlog.get_logger(__name__)
 
 SLICE_SECONDS = 0.005
+# events of a restore that are entered together: 100 or 200 of runs took 17 us each at best, 50 or 500 took 20 to 22
+TOGETHER = 100
 BACKOFF = (0.2, 10.0)
 # an owner that worked this long was not fighting with another
 SETTLED_SECONDS = 300.0
@@ -199,13 +201,8 @@ class Owner(Generic[S]):
         replayed = 0
         async with aclosing(replay(self._place.kafka, self._events, next_)) as stretches:
             async for stretch in stretches:
-                for record in stretch.records:
-                    try:
-                        event = record.envelope()
-                    except EnvelopeError as error:
-                        # nobody else may write here: an event that this release cannot read must not be passed over
-                        raise CodeFault("restore", record.position, error) from error
-                    state = self._judge.evolve(state, event, record)
+                for at in range(0, len(stretch.records), TOGETHER):
+                    state = self._judge.restore(state, stretch.records[at : at + TOGETHER])
                 if stretch.records:
                     self._mark = Mark.of(stretch.records[-1].offset, stretch.records[-1].value)
                 replayed += len(stretch.records)

@@ -74,6 +74,9 @@ def test_the_state_is_the_same_from_the_log_and_from_a_snapshot_and_its_tail(ste
         state = decider.evolve(state, event)
     assert state == history.state
     assert decider.dump(state) == decider.dump(history.state)
+    together = decider.evolve_all(decider.evolve_all(decider.initial(), history.log[:at]), history.log[at:])
+    assert together == history.state
+    assert decider.dump(together) == decider.dump(history.state)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

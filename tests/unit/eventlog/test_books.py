@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from barecount_contracts import Cause, CommandRefused, Envelope, Position, RecordRejected
 from barecount_eventlog.books import BUCKETS, Books, short_digest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 START = datetime(2025, 10, 4, tzinfo=UTC)
@@ -97,6 +97,36 @@ def test_a_dump_reads_back_as_the_same_books(rows: list[tuple[int, int, int | No
     again = Books.load(books.dump())
     assert again.dump() == books.dump()
     assert again == books
+
+
+# most are what a long log is full of: an id for the newest bucket
+PLAIN = st.tuples(st.just("RunRequested"), st.integers(-3, 3), st.integers(0, 30), st.none(), st.just(True), st.booleans())
+ANY = st.tuples(
+    st.sampled_from(["CommandRefused", "RunRequested", "RecordRejected"]),
+    st.integers(-5, 40),
+    st.none() | st.integers(0, 30),
+    st.none() | st.integers(0, 20),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), PLAIN | PLAIN | ANY), max_size=40), st.sampled_from([8, 47, 80, 1_000]), st.integers(0, 40))
+# in a window that its buckets do not divide, the oldest goes while the newest stays
+@example([(0, ("X", 0, 1, None, True, True)), (1, ("X", 50, 2, None, True, True)), (2, ("X", 2, 3, None, True, True))], 47, 0)
+def test_outcomes_recorded_together_are_as_one_after_the_other(rows: list[Any], window: int, cut: int) -> None:
+    outcomes, clock = [], 0
+    for offset, (kind, step, identity, source, keeps_id, keeps_mark) in rows:
+        clock += step
+        told = event(offset, START + timedelta(milliseconds=clock), None if identity is None else UUID(int=identity), source)
+        data = refusal(f"code-{offset % 2}") if kind == "RecordRejected" else told.data
+        outcomes.append((told.model_copy(update={"type": kind, "data": data}), keeps_id, keeps_mark))
+    each = Books.empty(timedelta(milliseconds=window))
+    for told, keeps_id, keeps_mark in outcomes:
+        each = each.record(told, keeps_id=keeps_id, keeps_mark=keeps_mark)
+    together = Books.empty(timedelta(milliseconds=window)).record_all(outcomes[:cut]).record_all(outcomes[cut:])
+    assert together == each
+    assert together.dump() == each.dump()
 
 
 def refusal(code: str) -> dict[str, Any]:

@@ -73,6 +73,33 @@ def test_however_values_grow_out_of_each_other_each_holds_its_own_ids_only(seale
             assert len(ids) == len(plain)
 
 
+@pytest.mark.parametrize("sealed", [2, 5, 1000])
+@given(steps=st.lists(st.tuples(st.integers(0, 50), st.lists(st.integers(0, 9), max_size=6)), max_size=20))
+def test_several_added_at_once_are_as_one_after_the_other(sealed: int, steps: list[tuple[int, list[int]]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SEALED", sealed)
+        together, each = [Ids()], [Ids()]
+        for step, (older, names) in enumerate(steps):
+            at = older % len(each)
+            pairs = [(name.to_bytes(16), (step * 10 + number).to_bytes(32)) for number, name in enumerate(names)]
+            # as a handler does: what is known is not added
+            news = [(key, value) for key, value in pairs if each[at].get(key) is None]
+            one = each[at]
+            for key, value in news:
+                one = one.add(key, value)
+            each.append(one)
+            together.append(together[at].add_all(news))
+        for one, all_ in zip(each, together, strict=True):
+            assert all_ == one
+            assert len(all_) == len(one)
+            assert [all_.get(name.to_bytes(16)) for name in range(10)] == [one.get(name.to_bytes(16)) for name in range(10)]
+
+
+def test_an_id_that_comes_twice_at_once_keeps_its_first_time() -> None:
+    ids = Ids().add_all([(b"a" * 16, b"1" * 32), (b"a" * 16, b"2" * 32), (b"b" * 16, b"3" * 32)])
+    assert ids == Ids().add(b"a" * 16, b"1" * 32).add(b"b" * 16, b"3" * 32)
+
+
 def test_a_whole_block_and_more_are_found_again() -> None:
     dice = random.Random(6)
     pairs = [(dice.randbytes(16), dice.randbytes(32)) for _ in range(module.SEALED + 100)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any, Final
 
 from barecount_eventlog import Ids
@@ -48,6 +49,17 @@ class AdmittedRuns:
             number = len(names)
             names, numbers = (*names, pipeline), numbers.set(pipeline, number)
         return AdmittedRuns(names, numbers, self._ids.add(_key(run_id), number.to_bytes(_NUMBER)))
+
+    def add_all(self, runs: Iterable[tuple[str, str]]) -> AdmittedRuns:
+        """As `add` of one after the other, without a value for each. runs: of run id and pipeline."""
+        names, numbers, pairs = self.names, self._numbers, []
+        for run_id, pipeline in runs:
+            number = numbers.get(pipeline)
+            if number is None:
+                number = len(names)
+                names, numbers = (*names, pipeline), numbers.set(pipeline, number)
+            pairs.append((_key(run_id), number.to_bytes(_NUMBER)))
+        return AdmittedRuns(names, numbers, self._ids.add_all(pairs))
 
     def dump(self) -> tuple[dict[str, Any], bytes]:
         """JSON-ready words, and the bytes that go beside them."""

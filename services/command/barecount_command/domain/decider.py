@@ -33,7 +33,7 @@ from . import codec
 from .answers import refuse
 from .contracts import register_contract, register_schema
 from .decisions import decide_request
-from .evolve import evolve
+from .evolve import evolve, evolve_all
 from .pipelines import create_pipeline, delete_pipeline, promote_pipeline, update_pipeline
 from .publishers import register_publisher, revoke_publisher
 from .replays import judge_facts, request_replay
@@ -106,6 +106,9 @@ class CommandDecider:
 
     def evolve(self, state: State, event: Heading) -> State:
         return evolve(state, event)
+
+    def evolve_all(self, state: State, events: Sequence[Heading]) -> State:
+        return evolve_all(state, events)
 
     def deadline(self, state: State) -> datetime | None:
         """Nothing here falls due by time."""

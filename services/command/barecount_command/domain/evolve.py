@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from barecount_contracts import (
@@ -59,6 +60,24 @@ def evolve(state: State, event: Heading) -> State:
     tenant = state.of(event.tenant)
     after = _apply(tenant, event)
     return state if after is tenant else state.with_tenant(event.tenant, after)
+
+
+def evolve_all(state: State, events: Sequence[Heading]) -> State:
+    """The state after the events: what admits runs is gathered until something else is said of the tenant, and entered together.
+
+    The events of one tenant stay in order, and those of two change nothing of each other.
+    """
+    admitted: dict[str, list[RunRequested]] = {}
+    for event in events:
+        if event.type == RunRequested.TYPE and isinstance(fact := event.payload(), RunRequested):
+            admitted.setdefault(event.tenant, []).append(fact)
+        elif event.type not in _NOTHING:
+            if (waiting := admitted.pop(event.tenant, None)) is not None:
+                state = state.with_tenant(event.tenant, _runs(state.of(event.tenant), waiting))
+            state = evolve(state, event)
+    for name, waiting in admitted.items():
+        state = state.with_tenant(name, _runs(state.of(name), waiting))
+    return state
 
 
 def _apply(tenant: Tenant, event: Heading) -> Tenant:
@@ -142,3 +161,13 @@ def _run(tenant: Tenant, run_id: str, plan: PlanSummary) -> Tenant:
     for one in plan.data_partitions:
         newest = newest.set(place_of(plan.pipeline, plan.environment, one), run_id)
     return tenant.with_runs(tenant.runs.add(run_id, plan.pipeline), newest)
+
+
+def _runs(tenant: Tenant, facts: Sequence[RunRequested]) -> Tenant:
+    """As `_run` of one after the other."""
+    newest = tenant.newest_runs.mutate()
+    for fact in facts:
+        plan = fact.plan
+        for one in plan.data_partitions:
+            newest[place_of(plan.pipeline, plan.environment, one)] = fact.run_id
+    return tenant.with_runs(tenant.runs.add_all((fact.run_id, fact.plan.pipeline) for fact in facts), newest.finish())
