@@ -46,6 +46,8 @@ SLICE_SECONDS = 0.005
 # events of a restore that are entered together: 100 or 200 of runs took 17 us each at best, 50 or 500 took 20 to 22
 TOGETHER = 100
 BACKOFF = (0.2, 10.0)
+# how long an owner that stops waits until its group has its last position
+TELL_SECONDS = 3.0
 # an owner that worked this long was not fighting with another
 SETTLED_SECONDS = 300.0
 
@@ -248,7 +250,11 @@ class Owner(Generic[S]):
                 if not ended:
                     # what waits for room is no news
                     news |= {stopping} if ahead.is_there else {stopping, ahead.coming}
-                await asyncio.wait(news, timeout=due, return_when=asyncio.FIRST_COMPLETED)
+                only_told = ended and not (written.out or made.count)
+                done, _ = await asyncio.wait(news, timeout=TELL_SECONDS if only_told else due, return_when=asyncio.FIRST_COMPLETED)
+                if only_told and not done:
+                    # the log says it too: a broker that is away must not hold up the end for it
+                    break
         finally:
             if commit is not None:
                 # it ends by itself: a commit cannot be taken back

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
 from barecount_eventlog import FencedWriter, OutRecord, committed_offsets
+from barecount_eventlog.judging import Judge
 
 from tests.integration.eventlog.counter import add
 from tests.integration.eventlog.kit import Topics, drained, eventually, handler_of
@@ -69,6 +71,59 @@ async def test_an_owner_that_stops_leaves_no_lag(topics: Topics, written: list[t
     await eventually(lambda: sum(records for records, _ in written) >= 5)
     await handler.stop()
     assert await group_at(topics) == 5
+
+
+async def test_an_owner_that_stops_does_not_wait_for_a_broker_that_is_away(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = handler_of(topics, max_batch=1)
+    await handler.start()
+    real, telling = FencedWriter.commit, asyncio.Event()
+
+    async def commit(self: FencedWriter, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int]) -> Any:
+        if records:
+            return await real(self, records, {})
+        telling.set()
+        return await asyncio.Event().wait()
+
+    monkeypatch.setattr(FencedWriter, "commit", commit)
+    monkeypatch.setattr("barecount_eventlog.owner.TELL_SECONDS", 0.1)
+    monkeypatch.setattr("barecount_eventlog.handler.STOP_SECONDS", 3600.0)
+    await decided_one_by_one(topics, 5)
+    await drained(handler, topics)
+    await handler.stop()
+    assert telling.is_set(), "it tried to tell its position"
+    assert len(await topics.outcomes()) == 5
+
+
+async def test_what_is_judged_while_a_position_is_told_is_committed_by_an_owner_that_stops(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # two transactions within a second: the position of the second one is told by itself
+    handler = handler_of(topics, max_batch=1)
+    await handler.start()
+    real, telling, go_on = FencedWriter.commit, asyncio.Event(), asyncio.Event()
+
+    async def commit(self: FencedWriter, records: Sequence[OutRecord], positions: Mapping[TopicPartition, int]) -> Any:
+        if records:
+            return await real(self, records, {})
+        telling.set()
+        await go_on.wait()
+        return await real(self, records, positions)
+
+    monkeypatch.setattr(FencedWriter, "commit", commit)
+    monkeypatch.setattr("barecount_eventlog.owner.TELL_SECONDS", 0.1)
+    await decided_one_by_one(topics, 2)
+    await telling.wait()
+    judged = asyncio.Event()
+    judge = Judge.judge
+    monkeypatch.setattr(Judge, "judge", lambda self, *given: (judged.set(), judge(self, *given))[1])
+    await topics.appender.append(topics.inbox, "acme", add(7))
+    await judged.wait()
+    stopping = asyncio.create_task(handler.stop())
+    await asyncio.wait({stopping}, timeout=0.5)
+    assert not stopping.done(), "one outcome waits for its transaction"
+    go_on.set()
+    await stopping
+    assert len(await topics.outcomes()) == 3
 
 
 async def test_a_record_that_stops_the_partition_is_not_told_as_decided(topics: Topics) -> None:
