@@ -139,7 +139,7 @@ class Judge(Generic[S]):
             raise CodeFault("evolve", read.position, error) from error
 
     def restore(self, state: PartitionState[S], records: Sequence[Replayed]) -> PartitionState[S]:
-        """The state after these records of the own events topic: as `evolve` of one after the other, in half the time where many are alike.
+        """The state after these records of the own events topic: as `evolve` of one after the other, in less time where many are alike.
 
         Raises: CodeFault when this release cannot read one, or the decider's evolve raises.
         """
