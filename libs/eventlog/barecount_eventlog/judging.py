@@ -153,7 +153,7 @@ class Judge(Generic[S]):
         try:
             return PartitionState(self._evolve_all(state.domain, events), state.books.record_all(self._outcomes(events)))
         except Exception:
-            # once more, by itself each: that says which one it was
+            # once more, by itself each: the one at fault raises again and is named; nothing was kept of the first try
             for event, record in zip(events, records, strict=True):
                 state = self.evolve(state, event, record)
             return state
